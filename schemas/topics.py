@@ -1,0 +1,43 @@
+"""The topics: what stands in each, under which key (spec §2)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic of the contract.
+
+    Attributes:
+        name: the default name; a setting may give another.
+        key: what the record key is.
+        value: what the record value is.
+        config: the topic settings that the engine's promises rest on.
+    """
+
+    name: str
+    key: str
+    value: str
+    config: dict[str, str]
+
+
+_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+
+COMMANDS = Topic(
+    name="opd.commands.v1",
+    key="{facility_id}/{department_id}",
+    value="a command: CloudEvents 1.0, structured JSON",
+    config={**_FOR_EVER, "message.timestamp.type": "LogAppendTime"},
+)
+EVENTS = Topic(
+    name="opd.events.v1",
+    key="{facility_id}/{department_id}",
+    value="an event: CloudEvents 1.0, structured JSON",
+    config=_FOR_EVER,
+)
+DEAD_LETTERS = Topic(
+    name="opd.dead-letters.v1",
+    key="as in the commands topic, byte for byte",
+    value="an unreadable record of the commands topic, byte for byte",
+    config=_FOR_EVER,
+)
+TOPICS = (COMMANDS, EVENTS, DEAD_LETTERS)

@@ -1,0 +1,1 @@
+"""What runs: the allocator and everything around it."""
