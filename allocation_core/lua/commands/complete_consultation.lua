@@ -1,0 +1,17 @@
+-- CompleteConsultation (R15): the seat stays taken. Arguments: as includes/named_token.lua.
+
+local function complete_consultation(department, at)
+  local token = named_token(department, at)
+  if not token then
+    return reject("TOKEN_UNKNOWN")
+  end
+  if token.status ~= CALLED then
+    return reject("INVALID_TRANSITION")
+  end
+  -- From here it must succeed.
+  local pool = pool_of(department, token)
+  session_of(pool, token.doctor).called = 0
+  pool.changed = true
+  retire(department, pool, token, COMPLETED)
+  say_named(department, pool, token, "T")
+end

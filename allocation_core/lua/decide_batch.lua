@@ -1,0 +1,124 @@
+-- Decide a batch of one partition's commands (spec §3, §4).
+-- KEYS: the partition.
+-- ARGV: generation, expected applied offset, group's committed offset, last offset of the batch, digest of its record,
+--   number of departments, then for each department: its key, how many commands of it, and these in order, each:
+--   type, offset, day of its timestamp, command id (16 bytes), digest of type and data (16 bytes), the type's own arguments.
+-- Gives the batch's outcomes as one text (see includes/said.lua), kept under its last offset too, or a refusal.
+
+--- @include "includes/guards"
+--- @include "includes/words"
+--- @include "includes/said"
+--- @include "includes/departments"
+--- @include "includes/command_ids"
+--- @include "includes/tokens"
+--- @include "includes/pools"
+--- @include "includes/seats"
+--- @include "includes/named_token"
+--- @include "commands/register_doctor"
+--- @include "commands/request_token"
+--- @include "commands/cancel_token"
+--- @include "commands/mark_no_show"
+--- @include "commands/check_in"
+--- @include "commands/complete_consultation"
+--- @include "commands/call_next"
+--- @include "commands/set_slot_capacity"
+--- @include "commands/set_doctor_availability"
+--- @include "commands/close_slot"
+
+local FIRST_DEPARTMENT = 7
+local OWN_ARGUMENTS = 5 -- of a command: where its type's own arguments begin, counted from its type
+
+local types = {
+  RegisterDoctor = { decide = register_doctor, arguments = 2 },
+  RequestToken = { decide = request_token, arguments = 5 },
+  CancelToken = { decide = cancel_token, arguments = 2 },
+  MarkNoShow = { decide = mark_no_show, arguments = 2 },
+  CheckIn = { decide = check_in, arguments = 2 },
+  CompleteConsultation = { decide = complete_consultation, arguments = 2 },
+  CallNext = { decide = call_next, arguments = 3 },
+  SetSlotCapacity = { decide = set_slot_capacity, arguments = 4 },
+  SetDoctorAvailability = { decide = set_doctor_availability, arguments = 4 },
+  CloseSlot = { decide = close_slot, arguments = 2 },
+}
+
+-- Find where each command stands, and that nothing is missing, too much, or applied already.
+local function read_batch(applied, last)
+  local names, commands = {}, {}
+  local at = FIRST_DEPARTMENT
+  for i = 1, tonumber(ARGV[6]) do
+    names[i] = ARGV[at]
+    local first = at + 2
+    local starts, ids = {}, {}
+    at = first
+    for n = 1, tonumber(ARGV[first - 1]) do
+      local offset = tonumber(ARGV[at + 1])
+      assert(offset > applied and offset <= last, "offset outside the batch")
+      starts[n], ids[n] = at, ARGV[at + 3]
+      at = at + OWN_ARGUMENTS + types[ARGV[at]].arguments
+    end
+    commands[i] = { starts = starts, ids = ids }
+  end
+  assert(at == #ARGV + 1, "arguments left over")
+  return names, commands
+end
+
+local function decide_command(department, at)
+  begin_saying(department, ARGV[at + 1])
+  reach_day(department, tonumber(ARGV[at + 2]))
+  local id, digest = ARGV[at + 3], ARGV[at + 4]
+  local reason, token_day, token_no = repeated(department, id, digest)
+  if reason then
+    say("?" .. Z .. reason .. Z .. (token_day or "") .. Z .. (token_no or ""))
+    return
+  end
+  token_day, token_no = types[ARGV[at]].decide(department, at + OWN_ARGUMENTS)
+  remember(department, id, digest, token_day, token_no)
+end
+
+-- Keep the outcomes, and drop those that are wholly below the group's committed offset.
+local function keep_outcomes(partition, outcomes, last, committed)
+  local packed = redis.call("HGET", partition, "blobs")
+  local kept, dropped = {}, {}
+  for _, ends in ipairs(packed and cmsgpack.unpack(packed) or {}) do
+    if tonumber(ends) < committed then
+      dropped[#dropped + 1] = ends
+    else
+      kept[#kept + 1] = ends
+    end
+  end
+  kept[#kept + 1] = last
+  if #dropped > 0 then
+    redis.call("HDEL", partition .. ":o", unpack(dropped))
+  end
+  redis.call("HSET", partition .. ":o", last, outcomes)
+  return cmsgpack.pack(kept)
+end
+
+local partition = KEYS[1]
+local refused = refusal(partition, ARGV[1], ARGV[2])
+if refused then
+  return refused
+end
+local names, commands = read_batch(tonumber(ARGV[2]), tonumber(ARGV[4]))
+-- From here it must succeed: what is half written when it does not is never built upon.
+redis.call("HSET", partition, "half", "1")
+if #names > 0 then
+  local departments = load_departments(names, partition)
+  for i, department in ipairs(departments) do
+    found_department(department, partition)
+    if not department.new then
+      load_ids(department, commands[i].ids)
+    end
+    for _, at in ipairs(commands[i].starts) do
+      decide_command(department, at)
+    end
+    save_ids(department)
+    save_tokens(department)
+    save_pools(department)
+  end
+  save_departments(departments, partition)
+end
+local outcomes = table.concat(said, Z)
+local blobs = keep_outcomes(partition, outcomes, ARGV[4], tonumber(ARGV[3]))
+redis.call("HSET", partition, "applied", ARGV[4], "digest", ARGV[5], "blobs", blobs, "half", "0")
+return outcomes

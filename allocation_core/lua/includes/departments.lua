@@ -1,0 +1,96 @@
+-- Departments: a packed header each in one hash, read for the whole batch at once and written once at its end.
+--
+-- <partition>:d           hash: department key -> header
+-- <partition>:<id>:n      hash: doctor id -> registration number, "#number" -> doctor id
+-- <partition>:<id>:w      hash: registration number -> week, "slot weekday capacity;…"
+-- <partition>:<id>:s      hash: "slot weekday" -> the sessions worked then: {number, capacity, doctor id, …}
+-- <partition>:<id>:p      hash: "slot day" -> pool header; day -> the last token_no given out
+-- <partition>:<id>:t<day> hash: token_no -> token
+-- <partition>:<id>:i<k>   hash: command id -> what it was (R2), of the days 4k … 4k+3
+
+local DAYS_A_BUCKET = 4
+
+local function load_departments(names, partition)
+  local headers = redis.call("HMGET", partition .. ":d", unpack(names))
+  local departments = {}
+  for i, name in ipairs(names) do
+    local department = { name = name, pools = {}, tokens = {}, numbers = {}, worked = {}, ids = {}, new_ids = {} }
+    if headers[i] then
+      local id, day, sequence, arrival, doctors, first_bucket = cmsgpack.unpack(headers[i])
+      department.id, department.day, department.sequence = id, day, sequence
+      department.arrival, department.doctors, department.first_bucket = arrival, doctors, first_bucket
+    else
+      department.sequence, department.arrival, department.doctors, department.day = 0, 0, 0, -1
+    end
+    departments[i] = department
+  end
+  return departments
+end
+
+-- A department seen for the first time gets a number of its own, so that no key carries its name.
+local function found_department(department, partition)
+  if not department.id then
+    department.id = redis.call("HINCRBY", partition, "departments", 1)
+    department.new = true
+  end
+  department.prefix = partition .. ":" .. department.id .. ":"
+end
+
+local function bucket_of(day)
+  return math.floor(day / DAYS_A_BUCKET)
+end
+
+-- R3: the department's day is the latest that its records showed; a clock that goes back moves nothing.
+local function reach_day(department, day)
+  if day > department.day then
+    department.day = day
+    department.first_bucket = department.first_bucket or bucket_of(day)
+    department.reached = true
+  end
+end
+
+-- R3: "DATE_IN_PAST", "DATE_TOO_FAR" or nil.
+local function date_fault(department, day)
+  if day < department.day - DAYS_BACK then
+    return "DATE_IN_PAST"
+  elseif day > department.day + DAYS_AHEAD then
+    return "DATE_TOO_FAR"
+  end
+end
+
+-- The doctor's registration number, or nil.
+local function number_of(department, doctor_id)
+  local number = department.numbers[doctor_id]
+  if number == nil then
+    number = tonumber(redis.call("HGET", department.prefix .. "n", doctor_id) or nil) or false
+    department.numbers[doctor_id] = number
+  end
+  return number or nil
+end
+
+local function doctor_of(department, number)
+  return redis.call("HGET", department.prefix .. "n", "#" .. number)
+end
+
+-- The sessions that the schedules make of a slot on a weekday: {number, capacity, doctor id, …} in order of registration.
+local function worked_sessions(department, slot, weekday)
+  local field = slot .. " " .. weekday
+  local worked = department.worked[field]
+  if not worked then
+    local packed = redis.call("HGET", department.prefix .. "s", field)
+    worked = packed and cmsgpack.unpack(packed) or {}
+    department.worked[field] = worked
+  end
+  return worked
+end
+
+local function save_departments(departments, partition)
+  local headers = {}
+  for _, department in ipairs(departments) do
+    headers[#headers + 1] = department.name
+    headers[#headers + 1] = cmsgpack.pack(
+      department.id, department.day, department.sequence, department.arrival, department.doctors, department.first_bucket
+    )
+  end
+  redis.call("HSET", partition .. ":d", unpack(headers))
+end

@@ -1,0 +1,163 @@
+-- Pools: a packed header each, joined with the schedules when it is read, cached for the batch, written at its end.
+--
+-- A header is {closed, issued, last unpinned waiting, then for each session that differs from its schedule: number,
+-- taken, waiting pinned to it, capacity of that date or -1, away, token_no called or 0}.
+--
+-- <department>:<slot day>:a   hash: patient -> token_no of the active token (R4)
+-- <department>:<slot day>:w   zset: token_no by turn, waiting for any doctor; :w<number>, for that doctor alone
+-- <department>:<slot day>:c<number>  zset: token_no by exposure, CONFIRMED with that doctor
+-- <department>:<slot day>:i<number>  zset: token_no by turn, CHECKED_IN with that doctor
+
+local SESSION_FIELDS = 6
+
+local function session_of(pool, number)
+  local session = pool.by_number[number]
+  if not session then
+    session = { number = number, taken = 0, pinned = 0, override = -1, away = 0, called = 0, works = false, capacity = 0 }
+    pool.by_number[number] = session
+    pool.touched[#pool.touched + 1] = session
+  end
+  return session
+end
+
+-- Put the schedules as they are now under what the pool keeps of its sessions.
+local function join_schedules(department, pool)
+  for _, session in ipairs(pool.touched) do
+    session.works = false
+  end
+  local worked = worked_sessions(department, pool.slot, weekday_of(pool.day))
+  pool.sessions = {}
+  for i = 1, #worked, 3 do
+    local session = session_of(pool, worked[i])
+    session.works = true
+    session.capacity = session.override >= 0 and session.override or worked[i + 1]
+    session.doctor_id = worked[i + 2]
+    pool.sessions[#pool.sessions + 1] = session
+  end
+end
+
+local function pool_at(department, field, day)
+  local pool = department.pools[field]
+  if pool then
+    return pool
+  end
+  pool = {
+    field = field, day = day, slot = string.sub(field, 1, 11), key = department.prefix .. field .. ":",
+    closed = 0, issued = 0, waiting = 0, unpinned = 0, by_number = {}, touched = {}, patients = {},
+  }
+  local packed = redis.call("HGET", department.prefix .. "p", field)
+  if packed then
+    local header = cmsgpack.unpack(packed)
+    pool.closed, pool.issued, pool.unpinned = header[1], header[2], header[3]
+    pool.waiting = pool.unpinned
+    for i = 4, #header, SESSION_FIELDS do
+      local session = session_of(pool, header[i])
+      session.taken, session.pinned, session.override = header[i + 1], header[i + 2], header[i + 3]
+      session.away, session.called = header[i + 4], header[i + 5]
+      pool.waiting = pool.waiting + session.pinned
+    end
+  end
+  join_schedules(department, pool)
+  department.pools[field] = pool
+  return pool
+end
+
+local function pool_of(department, token)
+  return pool_at(department, token.slot .. " " .. token.day, token.day)
+end
+
+-- The pool's session of that doctor where the doctor works it, else nil.
+local function worked_session(pool, doctor_id)
+  for _, session in ipairs(pool.sessions) do
+    if session.doctor_id == doctor_id then
+      return session
+    end
+  end
+end
+
+local function doctor_name(department, session)
+  if not session.doctor_id then
+    session.doctor_id = doctor_of(department, session.number)
+  end
+  return session.doctor_id
+end
+
+-- R4: the token_no of the patient's active token in the pool, or nil.
+local function active_token_no(pool, patient)
+  local no = pool.patients[patient]
+  if no == nil then
+    no = redis.call("HGET", pool.key .. "a", patient)
+    pool.patients[patient] = no
+  end
+  return no or nil
+end
+
+local function set_active(pool, patient, no)
+  pool.patients[patient] = no
+  pool.patients_changed = pool.patients_changed or {}
+  pool.patients_changed[patient] = true
+end
+
+-- The next token_no of the date (§1): from 1, never used again.
+local function next_token_no(department, day)
+  local tokens = tokens_of(department, day)
+  if not tokens.last_no then
+    tokens.last_no = tonumber(redis.call("HGET", department.prefix .. "p", day) or 0)
+  end
+  tokens.last_no = tokens.last_no + 1
+  tokens.issued = true
+  return string.format("%d", tokens.last_no)
+end
+
+local function save_patients(pool)
+  local kept, gone = {}, {}
+  for patient in pairs(pool.patients_changed) do
+    local no = pool.patients[patient]
+    if no then
+      kept[#kept + 1] = patient
+      kept[#kept + 1] = no
+    else
+      gone[#gone + 1] = patient
+    end
+  end
+  for first = 1, #kept, 4000 do
+    redis.call("HSET", pool.key .. "a", unpack(kept, first, math.min(first + 3999, #kept)))
+  end
+  for first = 1, #gone, 4000 do
+    redis.call("HDEL", pool.key .. "a", unpack(gone, first, math.min(first + 3999, #gone)))
+  end
+end
+
+local function pack_pool(pool)
+  local header = { pool.closed, pool.issued, pool.unpinned }
+  for _, session in ipairs(pool.touched) do
+    if session.taken > 0 or session.pinned > 0 or session.override >= 0 or session.away > 0 or session.called ~= 0 then
+      local n = #header
+      header[n + 1], header[n + 2], header[n + 3] = session.number, session.taken, session.pinned
+      header[n + 4], header[n + 5], header[n + 6] = session.override, session.away, session.called
+    end
+  end
+  return cmsgpack.pack(header)
+end
+
+local function save_pools(department)
+  local fields = {}
+  for field, pool in pairs(department.pools) do
+    if pool.changed then
+      fields[#fields + 1] = field
+      fields[#fields + 1] = pack_pool(pool)
+    end
+    if pool.patients_changed then
+      save_patients(pool)
+    end
+  end
+  for day, tokens in pairs(department.tokens) do
+    if tokens.issued then
+      fields[#fields + 1] = day
+      fields[#fields + 1] = tokens.last_no
+    end
+  end
+  for first = 1, #fields, 4000 do
+    redis.call("HSET", department.prefix .. "p", unpack(fields, first, math.min(first + 3999, #fields)))
+  end
+end

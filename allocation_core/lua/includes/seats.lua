@@ -1,0 +1,225 @@
+-- Seats and waitlist of a pool: R5, R6, R8, R9 and the moves between them.
+
+-- R5: the eligible session with the lowest taken/capacity, then the fewest taken, then the doctor registered first.
+local function best_session(pool, pin, other_than)
+  local best
+  for _, session in ipairs(pool.sessions) do
+    if
+      session.taken < session.capacity
+      and session.away == 0
+      and (pin == 0 or pin == session.number)
+      and session ~= other_than
+    then
+      if not best then
+        best = session
+      else
+        local share, best_share = session.taken * best.capacity, best.taken * session.capacity
+        if share < best_share or (share == best_share and session.taken < best.taken) then
+          best = session
+        end
+      end
+    end
+  end
+  return best
+end
+
+local function add_to_session(pool, session, token)
+  if token.status == CONFIRMED then
+    redis.call("ZADD", pool.key .. "c" .. session.number, exposure(token), token.no)
+  elseif token.status == CHECKED_IN then
+    redis.call("ZADD", pool.key .. "i" .. session.number, turn(token), token.no)
+  end
+end
+
+local function remove_from_session(pool, session, token)
+  if token.status == CONFIRMED then
+    redis.call("ZREM", pool.key .. "c" .. session.number, token.no)
+  elseif token.status == CHECKED_IN then
+    redis.call("ZREM", pool.key .. "i" .. session.number, token.no)
+  end
+end
+
+-- The token sits down; a present one is CHECKED_IN at once (R13).
+local function seat(pool, session, token)
+  token.doctor = session.number
+  if token.status == WAITLISTED then
+    token.status = token.present == 1 and CHECKED_IN or CONFIRMED
+  end
+  session.taken = session.taken + 1
+  add_to_session(pool, session, token)
+  pool.changed = true
+  change(token)
+end
+
+-- The token's seat is free again; what becomes of the token is for the caller to say.
+local function free_seat(pool, token)
+  local session = session_of(pool, token.doctor)
+  remove_from_session(pool, session, token)
+  session.taken = session.taken - 1
+  pool.changed = true
+  change(token)
+  return session
+end
+
+local function waitlist_key(pool, pin)
+  return pin == 0 and pool.key .. "w" or pool.key .. "w" .. pin
+end
+
+local function count_waiting(pool, pin, by)
+  pool.waiting = pool.waiting + by
+  if pin == 0 then
+    pool.unpinned = pool.unpinned + by
+  else
+    local session = session_of(pool, pin)
+    session.pinned = session.pinned + by
+  end
+  pool.changed = true
+end
+
+local function begin_waiting(pool, token)
+  token.status, token.doctor = WAITLISTED, 0
+  redis.call("ZADD", waitlist_key(pool, token.pin), turn(token), token.no)
+  count_waiting(pool, token.pin, 1)
+  change(token)
+end
+
+local function end_waiting(pool, token)
+  redis.call("ZREM", waitlist_key(pool, token.pin), token.no)
+  count_waiting(pool, token.pin, -1)
+  change(token)
+end
+
+-- R8: the token's place among all that wait in the pool, 1 = next.
+local function position_of(pool, token)
+  local before = "(" .. string.format("%.17g", turn(token))
+  local ahead = 0
+  if pool.unpinned > 0 then
+    ahead = redis.call("ZCOUNT", pool.key .. "w", "-inf", before)
+  end
+  if pool.waiting > pool.unpinned then
+    for _, session in ipairs(pool.touched) do
+      if session.pinned > 0 then
+        ahead = ahead + redis.call("ZCOUNT", waitlist_key(pool, session.number), "-inf", before)
+      end
+    end
+  end
+  return ahead + 1
+end
+
+local function say_reassigned(department, pool, token, from, reason, by_no)
+  say(
+    "R" .. Z .. token.no .. Z .. token.patient .. Z .. token.class .. Z .. token.status .. Z
+      .. doctor_name(department, session_of(pool, token.doctor)) .. Z .. doctor_name(department, from) .. Z .. reason .. Z
+      .. by_no
+  )
+end
+
+-- The token, which has no seat any more, waits with its own arrival.
+local function preempt(department, pool, token, lost, reason, by_no)
+  token.preempted = token.preempted + 1
+  begin_waiting(pool, token)
+  say(
+    "P" .. Z .. token.no .. Z .. token.patient .. Z .. token.class .. Z .. position_of(pool, token) .. Z
+      .. doctor_name(department, lost) .. Z .. reason .. Z .. by_no
+  )
+end
+
+-- R6: the token whose seat an emergency may take, or nil.
+local function find_victim(department, pool, pin)
+  local victim_no, most = nil, 0
+  for _, session in ipairs(pool.sessions) do
+    if session.away == 0 and session.taken > 0 and (pin == 0 or pin == session.number) then
+      local head = redis.call("ZREVRANGE", pool.key .. "c" .. session.number, 0, 0, "WITHSCORES")
+      local exposed = tonumber(head[2] or 0)
+      if exposed > most then
+        victim_no, most = head[1], exposed
+      end
+    end
+  end
+  if victim_no and math.floor(most / CLASS_UNIT) > EMERGENCY then
+    return find_token(department, pool.day, victim_no)
+  end
+end
+
+-- R6: the victim leaves its seat for another doctor's or for the waitlist. Gives the session it left.
+local function displace_victim(department, pool, victim, by_no)
+  local lost = free_seat(pool, victim)
+  local other = best_session(pool, victim.pin, lost)
+  if other then
+    seat(pool, other, victim)
+    say_reassigned(department, pool, victim, lost, "EMERGENCY", by_no)
+  else
+    preempt(department, pool, victim, lost, "EMERGENCY", by_no)
+  end
+  return lost
+end
+
+-- R9: seats for those who wait, in order, as far as they go. Only heads of waitlists are looked at: whoever is behind
+-- the head of the unpinned, or behind the head of one doctor's, wants no seat that the head does not want.
+local function promote(department, pool, reason)
+  if pool.closed == 1 then
+    return
+  end
+  while pool.waiting > 0 do
+    local next_no, next_turn, next_pin = nil, math.huge, 0
+    local anyone = false
+    for _, session in ipairs(pool.sessions) do
+      if session.taken < session.capacity and session.away == 0 then
+        anyone = true
+        if session.pinned > 0 then
+          local head = redis.call("ZRANGE", waitlist_key(pool, session.number), 0, 0, "WITHSCORES")
+          if tonumber(head[2]) < next_turn then
+            next_no, next_turn, next_pin = head[1], tonumber(head[2]), session.number
+          end
+        end
+      end
+    end
+    if anyone and pool.unpinned > 0 then
+      local head = redis.call("ZRANGE", pool.key .. "w", 0, 0, "WITHSCORES")
+      if tonumber(head[2]) < next_turn then
+        next_no, next_pin = head[1], 0
+      end
+    end
+    if not next_no then
+      return
+    end
+    local token = find_token(department, pool.day, next_no)
+    local session = best_session(pool, next_pin)
+    end_waiting(pool, token)
+    seat(pool, session, token)
+    say(
+      "+" .. Z .. token.no .. Z .. token.patient .. Z .. token.class .. Z .. token.status .. Z .. session.doctor_id .. Z
+        .. reason
+    )
+  end
+end
+
+local function by_turn(a, b)
+  return turn(a) < turn(b)
+end
+
+-- R18, R16: all who have a seat in the session and were not called go elsewhere or wait, by class then arrival.
+local function empty_session(department, pool, session)
+  local numbers = redis.call("ZRANGE", pool.key .. "c" .. session.number, 0, -1)
+  for _, no in ipairs(redis.call("ZRANGE", pool.key .. "i" .. session.number, 0, -1)) do
+    numbers[#numbers + 1] = no
+  end
+  local tokens = find_tokens(department, pool.day, numbers)
+  table.sort(tokens, by_turn)
+  for _, token in ipairs(tokens) do
+    free_seat(pool, token)
+    local to = best_session(pool, token.pin)
+    if not to and token.class == EMERGENCY then
+      local victim = find_victim(department, pool, token.pin)
+      if victim then
+        to = displace_victim(department, pool, victim, token.no)
+      end
+    end
+    if to then
+      seat(pool, to, token)
+      say_reassigned(department, pool, token, session, "DOCTOR_UNAVAILABLE", "")
+    else
+      preempt(department, pool, token, session, "DOCTOR_UNAVAILABLE", "")
+    end
+  end
+end

@@ -1,0 +1,235 @@
+"""What the slot store answers: outcomes, packed to what only it knows, and the events they stand for.
+
+A batch's outcomes are one text of fields parted by U+0000: the offset of a command, the sequence of its first event,
+the number of its events, then the events, each a letter and its fields (`_KINDS`). `@` is no event: it names the pool
+of what follows where the command does not.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from allocation_core.calendar import date_of_day, token_id
+from schemas.commands import Command, RegisterDoctor, SetDoctorAvailability, SetSlotCapacity
+from schemas.events import Event
+from schemas.words import Source, Status
+
+_SOURCES = {str(number): source.value for number, source in enumerate(Source, start=1)}
+_STATUSES = {str(number): status.value for number, status in enumerate(Status, start=1)}
+_SAID_OF_STATUS = {
+    "WAITLISTED": "TokenCheckedIn",
+    "CHECKED_IN": "TokenCheckedIn",
+    "CALLED": "TokenCalled",
+    "COMPLETED": "TokenCompleted",
+    "CANCELLED": "TokenCancelled",
+    "NO_SHOW": "TokenNoShow",
+}
+
+type_of = lru_cache(maxsize=64)(lambda envelope_type: envelope_type.removeprefix("opd.").removesuffix(".v1"))
+
+Data = dict[str, Any]
+_Pool = tuple[str, str]  # date and slot
+
+
+def read_outcomes(text: str, commands: Mapping[int, Command]) -> dict[int, list[Event]]:
+    """Read a batch's outcomes: the events of each command that is asked for, by its offset.
+
+    Args:
+        text: as the script `decide_batch` gave it.
+        commands: the commands by offset; outcomes of others are passed over.
+    """
+    fields = text.split("\0")
+    decided: dict[int, list[Event]] = {}
+    at = 0
+    while at + 2 < len(fields):
+        offset, sequence, count = int(fields[at]), int(fields[at + 1]), int(fields[at + 2])
+        at += 3
+        command = commands.get(offset)
+        pool = _pool_of(command)
+        events: list[Event] = []
+        while count:
+            kind = fields[at]
+            size, render = _KINDS[kind]
+            if kind == "@":
+                pool = date_of_day(int(fields[at + 1])), fields[at + 2]
+            else:
+                count -= 1
+                if command is not None:
+                    name, data = render(command, pool, fields[at : at + size])
+                    events.append(Event(name, sequence, data))
+                    sequence += 1
+            at += size
+        if command is not None:
+            decided[offset] = events
+    return decided
+
+
+def _pool_of(command: Command | None) -> _Pool:
+    data: Any = command.data if command is not None else None
+    return getattr(data, "date", ""), getattr(data, "slot", "")
+
+
+def _department(command: Command) -> Data:
+    return {"facility_id": command.data.facility_id, "department_id": command.data.department_id}
+
+
+def _token(  # noqa: PLR0913  a token event has that many fields
+    command: Command, pool: _Pool, no: str, patient_id: str, source: str, status: str, doctor_id: str
+) -> Data:
+    facility_id, department_id = command.data.facility_id, command.data.department_id
+    date, slot = pool
+    return {
+        "facility_id": facility_id,
+        "department_id": department_id,
+        "date": date,
+        "slot": slot,
+        "token_id": token_id(facility_id, department_id, date, int(no)),
+        "token_no": int(no),
+        "patient_id": patient_id,
+        "source": source,
+        "status": status,
+        "doctor_id": doctor_id or None,
+    }
+
+
+def _by(command: Command, pool: _Pool, data: Data, by_no: str) -> Data:
+    if by_no:
+        data["by_token_id"] = token_id(command.data.facility_id, command.data.department_id, pool[0], int(by_no))
+    return data
+
+
+def _confirmed(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    _, no, doctor_id = fields
+    data = command.data
+    return "TokenConfirmed", _token(command, pool, no, data.patient_id, data.source.value, "CONFIRMED", doctor_id)
+
+
+def _waitlisted(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    _, no, position = fields
+    data = _token(command, pool, no, command.data.patient_id, command.data.source.value, "WAITLISTED", "")
+    data["position"] = int(position)
+    return "TokenWaitlisted", data
+
+
+def _preempted(command: Command, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    _, no, patient, priority, position, lost_doctor_id, reason, by_no = fields
+    data = _token(command, pool, no, patient, _SOURCES[priority], "WAITLISTED", "")
+    data["position"] = int(position)
+    data["lost_doctor_id"] = lost_doctor_id
+    data["reason"] = reason
+    return "TokenPreempted", _by(command, pool, data, by_no)
+
+
+def _promoted(command: Command, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    _, no, patient, priority, status, doctor_id, reason = fields
+    data = _token(command, pool, no, patient, _SOURCES[priority], _STATUSES[status], doctor_id)
+    data["reason"] = reason
+    return "TokenPromoted", data
+
+
+def _reassigned(command: Command, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    _, no, patient, priority, status, doctor_id, from_doctor_id, reason, by_no = fields
+    data = _token(command, pool, no, patient, _SOURCES[priority], _STATUSES[status], doctor_id)
+    data["from_doctor_id"] = from_doctor_id
+    data["reason"] = reason
+    return "TokenReassigned", _by(command, pool, data, by_no)
+
+
+def _upgraded(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    _, no, status, doctor_id, from_priority = fields
+    data = _token(command, pool, no, command.data.patient_id, "EMERGENCY", _STATUSES[status], doctor_id)
+    data["from_source"] = _SOURCES[from_priority]
+    return "TokenUpgraded", data
+
+
+def _of_the_named(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    _, no, patient, priority, code, doctor_id = fields
+    status = _STATUSES[code]
+    data = _token(command, pool, no, patient, _SOURCES[priority], status, doctor_id)
+    if status == "CANCELLED" and command.data.reason is not None:
+        data["reason"] = command.data.reason
+    return _SAID_OF_STATUS[status], data
+
+
+def _expired(command: Command, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    _, no, patient, priority = fields
+    return "TokenExpired", _token(command, pool, no, patient, _SOURCES[priority], "EXPIRED", "")
+
+
+def _doctor_registered(command: Any, _pool: _Pool, _fields: list[str]) -> tuple[str, Data]:
+    registered: RegisterDoctor = command
+    return "DoctorRegistered", registered.data.model_dump(mode="json", exclude_unset=True)
+
+
+def _capacity_changed(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    changed: SetSlotCapacity = command
+    taken = int(fields[1])
+    data = _department(command)
+    data["doctor_id"] = changed.data.doctor_id
+    data["date"], data["slot"] = pool
+    data["capacity"] = changed.data.capacity
+    data["taken"] = taken
+    data["over_by"] = max(0, taken - changed.data.capacity)
+    return "SlotCapacityChanged", data
+
+
+def _availability_changed(command: Any, pool: _Pool, _fields: list[str]) -> tuple[str, Data]:
+    changed: SetDoctorAvailability = command
+    data = _department(command)
+    data["doctor_id"] = changed.data.doctor_id
+    data["date"], data["slot"] = pool
+    data["available"] = changed.data.available
+    if changed.data.reason is not None:
+        data["reason"] = changed.data.reason
+    return "DoctorAvailabilityChanged", data
+
+
+def _slot_closed(command: Command, pool: _Pool, _fields: list[str]) -> tuple[str, Data]:
+    data = _department(command)
+    data["date"], data["slot"] = pool
+    return "SlotClosed", data
+
+
+def _rejected(command: Any, _pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    reason = fields[1]
+    data = _department(command)
+    data["command_type"] = type_of(command.type)
+    data["reason"] = reason
+    if reason in {"TOKEN_UNKNOWN", "INVALID_TRANSITION"}:
+        data["token_id"] = command.data.token_id
+    return "CommandRejected", data
+
+
+def _repeated(command: Command, _pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+    _, reason, token_day, token_no = fields
+    data = _department(command)
+    data["command_type"] = type_of(command.type)
+    data["reason"] = reason
+    if token_no:
+        date = date_of_day(int(token_day))
+        data["token_id"] = token_id(command.data.facility_id, command.data.department_id, date, int(token_no))
+    return "CommandRejected", data
+
+
+def _names_a_pool(*_: object) -> tuple[str, Data]:
+    raise AssertionError("@ is no event")
+
+
+# letter: how many fields it has with itself, and what makes the event of them
+_KINDS: dict[str, tuple[int, Callable[[Command, _Pool, list[str]], tuple[str, Data]]]] = {
+    "@": (3, _names_a_pool),
+    "C": (3, _confirmed),
+    "W": (3, _waitlisted),
+    "P": (8, _preempted),
+    "+": (7, _promoted),
+    "R": (9, _reassigned),
+    "U": (5, _upgraded),
+    "T": (6, _of_the_named),
+    "E": (4, _expired),
+    "G": (1, _doctor_registered),
+    "S": (2, _capacity_changed),
+    "A": (1, _availability_changed),
+    "Z": (1, _slot_closed),
+    "!": (2, _rejected),
+    "?": (4, _repeated),
+}

@@ -1,0 +1,290 @@
+"""The slot store: decisions in Redis, one script call a batch of a partition (spec §3, §4).
+
+The twin of `allocation_core.model`: the same guards in the same order, the same words. What is here packs commands
+into arguments and calls the scripts of `lua/`; what is decided stands there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol
+
+from redis.exceptions import NoScriptError
+
+from allocation_core.calendar import DAY_MS, day_of_date, read_token_id
+from allocation_core.outcomes import read_outcomes, type_of
+from allocation_core.scripts import Script, load_script
+from schemas.commands import Command, ScheduleEntry
+from schemas.events import Event
+from schemas.words import Weekday
+
+Argument = str | bytes | int
+
+_FENCE = load_script("fence")
+_DECIDE_BATCH = load_script("decide_batch")
+_READ_OUTCOMES = load_script("read_outcomes")
+_CLEAR = load_script("clear")
+
+NOTHING_APPLIED = -1
+
+
+class Redis(Protocol):
+    """What the slot store needs of a Redis client of `redis.asyncio`, one node or a cluster; replies are bytes."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send one command."""
+
+    def scan_iter(self, match: str, count: int) -> Any:
+        """Go through the keys that match."""
+
+
+class Refusal(Exception):  # noqa: N818  it is the contract's word
+    """A script call that was refused; nothing was changed. `found` is what stood there instead."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"{self.__doc__} (found {found})")
+        self.found = found
+
+
+class Unfenced(Refusal):
+    """The stored generation is lower than the caller's, or none: fence and read the marks again."""
+
+
+class Superseded(Refusal):
+    """The stored generation is higher: another owner has the partition."""
+
+
+class Rewind(Refusal):
+    """The applied offset is not the expected one: Redis lost writes, or was flushed."""
+
+
+class HalfWritten(Refusal):
+    """A script stopped in the middle: the partition's state must be rebuilt."""
+
+
+class OtherVersion(Refusal):
+    """The state was written in another layout."""
+
+
+_REFUSALS: dict[bytes, type[Refusal]] = {
+    b"UNFENCED": Unfenced,
+    b"SUPERSEDED": Superseded,
+    b"REWIND": Rewind,
+    b"HALF_WRITTEN": HalfWritten,
+    b"VERSION": OtherVersion,
+}
+
+
+class Marks(NamedTuple):
+    """Where a partition's state stands.
+
+    Attributes:
+        applied: the offset of the last record that the state holds, -1 for none.
+        digest: of that record, see `record_digest`; empty for none.
+        half_written: a script stopped in the middle, so the state is not to be built upon.
+    """
+
+    applied: int
+    digest: bytes
+    half_written: bool
+
+
+class BatchedCommand(NamedTuple):
+    """A command and where it stood."""
+
+    offset: int
+    timestamp_ms: int
+    command: Command
+
+
+class SlotStore:
+    """The state of one partition in Redis.
+
+    Every call but `fence` is refused unless the caller's generation is the one stored and, where it passes one, the
+    applied offset is the expected one; a refused call has changed nothing.
+    """
+
+    def __init__(self, redis: Redis, partition: int) -> None:
+        self._redis = redis
+        self._key = partition_key(partition)
+
+    async def fence(self, generation: int) -> Marks:
+        """Make the caller's generation of the consumer group the owner, and read the marks.
+
+        Raises:
+            Superseded: a higher generation is stored.
+            OtherVersion: another layout is stored.
+        """
+        reply = await self._call(_FENCE, generation)
+        return Marks(int(reply[1]), reply[2], reply[3] == b"1")
+
+    async def decide(  # noqa: PLR0913  the marks of §4, each needed by the script
+        self,
+        commands: Sequence[BatchedCommand],
+        *,
+        generation: int,
+        expected: int,
+        committed: int,
+        last: int,
+        digest: bytes,
+    ) -> dict[int, list[Event]]:
+        """Decide a batch and move the applied offset, all or nothing seen from outside.
+
+        Args:
+            commands: in log order, all behind `expected`; records that are no command are left out.
+            generation: the caller's generation of the group.
+            expected: the applied offset that the caller believes in.
+            committed: the group's committed offset; outcomes below it are dropped.
+            last: the offset of the batch's last record, a command or not; becomes the applied offset.
+            digest: of that record.
+
+        Returns:
+            The events of each command by its offset.
+
+        Raises:
+            Refusal: as the class says; nothing was decided.
+        """
+        arguments = [generation, expected, committed, last, digest, *pack_commands(commands)]
+        reply = await self._call(_DECIDE_BATCH, *arguments)
+        return read_outcomes(reply.decode(), {command.offset: command.command for command in commands})
+
+    async def outcomes(
+        self, commands: Mapping[int, Command], *, generation: int, expected: int
+    ) -> dict[int, list[Event]]:
+        """Read the stored outcomes of applied commands, by offset; one that is not stored is missing in the answer."""
+        reply = await self._call(_READ_OUTCOMES, generation, expected, min(commands), max(commands))
+        found: dict[int, list[Event]] = {}
+        for blob in reply[1:]:
+            found |= read_outcomes(blob.decode(), commands)
+        return found
+
+    async def clear(self, generation: int) -> None:
+        """Forget the partition's state, so that it is rebuilt from the log; the generation stays stored."""
+        await self._call(_CLEAR, generation)
+        async for key in self._redis.scan_iter(match=f"{self._key}:*", count=1000):
+            await self._redis.execute_command("UNLINK", key)
+        await self._call(_CLEAR, generation)
+
+    async def _call(self, script: Script, *arguments: Argument) -> Any:
+        try:
+            reply = await self._redis.execute_command("EVALSHA", script.sha1, 1, self._key, *arguments)
+        except NoScriptError:
+            reply = await self._redis.execute_command("EVAL", script.text, 1, self._key, *arguments)
+        if isinstance(reply, list) and reply[0] in _REFUSALS:
+            raise _REFUSALS[reply[0]](reply[1].decode())
+        return reply
+
+
+def partition_key(partition: int) -> str:
+    """Give the key that a partition's state stands under; its hash tag keeps all of it on one node of a cluster."""
+    return f"opd{{{partition}}}"
+
+
+def record_digest(key: bytes | None, value: bytes | None) -> bytes:
+    """Give the digest of a record that is kept beside the applied offset, to know the log again (spec §4)."""
+    return blake2b(b"%d\0%b\0%b" % (len(key or b""), key or b"", value or b""), digest_size=16).hexdigest().encode()
+
+
+def pack_commands(commands: Sequence[BatchedCommand]) -> list[Argument]:
+    """Give the script's arguments for a batch: department by department, the order within each kept."""
+    departments: dict[tuple[str, str], list[BatchedCommand]] = {}
+    for batched in commands:
+        data = batched.command.data
+        departments.setdefault((data.facility_id, data.department_id), []).append(batched)
+    arguments: list[Argument] = [len(departments)]
+    for (facility_id, department_id), own in departments.items():
+        arguments += (f"{facility_id}/{department_id}", len(own))
+        for offset, timestamp_ms, command in own:
+            name = type_of(command.type)
+            sender = blake2b(f"{command.source}\0{command.id}".encode(), digest_size=16).digest()
+            content, own_arguments = _PACKERS[name](command.data)
+            digest = blake2b(f"{name}\0{content}".encode(), digest_size=16).digest()
+            arguments += (name, offset, timestamp_ms // DAY_MS, sender, digest)
+            arguments += own_arguments
+    return arguments
+
+
+# Each gives the data as one text that equals another's only if the data are equal as JSON values (R2: U+0000 stands in
+# no text, and "" for what was left out), and the type's own arguments.
+_Packed = tuple[str, tuple[Argument, ...]]
+
+
+def _pool_field(day: int, slot: str) -> str:
+    return f"{slot} {day}"
+
+
+def _pack_register_doctor(data: Any) -> _Packed:
+    content = [data.doctor_id, data.name]
+    for entry in data.schedule:
+        content += (entry.slot, str(entry.capacity), ",".join(entry.weekdays or ()))
+    return "\0".join(content), (data.doctor_id, "".join(_weeks(data.schedule)))
+
+
+def _weeks(schedule: Sequence[ScheduleEntry]) -> list[str]:
+    numbers = {weekday: number for number, weekday in enumerate(Weekday)}
+    return [
+        f"{entry.slot} {numbers[weekday]} {entry.capacity};"
+        for entry in schedule
+        for weekday in entry.weekdays or Weekday
+    ]
+
+
+def _pack_request_token(data: Any) -> _Packed:
+    day = day_of_date(data.date)
+    pin = data.doctor_id or ""
+    return (
+        f"{data.date}\0{data.slot}\0{data.patient_id}\0{data.source}\0{pin}",
+        (day, _pool_field(day, data.slot), data.source.priority, data.patient_id, pin),
+    )
+
+
+def _named_token(data: Any) -> tuple[Argument, ...]:
+    named = read_token_id(data.token_id, data.facility_id, data.department_id)
+    return (named[0], named[1]) if named else (-1, "")
+
+
+def _pack_cancel_token(data: Any) -> _Packed:
+    return f"{data.token_id}\0{data.reason or ''}", _named_token(data)
+
+
+def _pack_of_a_token(data: Any) -> _Packed:
+    return data.token_id, _named_token(data)
+
+
+def _pack_call_next(data: Any) -> _Packed:
+    day = day_of_date(data.date)
+    return f"{data.doctor_id}\0{data.date}\0{data.slot}", (day, _pool_field(day, data.slot), data.doctor_id)
+
+
+def _pack_set_slot_capacity(data: Any) -> _Packed:
+    day = day_of_date(data.date)
+    return (
+        f"{data.doctor_id}\0{data.date}\0{data.slot}\0{data.capacity}",
+        (day, _pool_field(day, data.slot), data.doctor_id, data.capacity),
+    )
+
+
+def _pack_set_doctor_availability(data: Any) -> _Packed:
+    slot, available = data.slot or "", int(data.available)
+    return (
+        f"{data.doctor_id}\0{data.date}\0{slot}\0{available}\0{data.reason or ''}",
+        (day_of_date(data.date), slot, data.doctor_id, available),
+    )
+
+
+def _pack_close_slot(data: Any) -> _Packed:
+    day = day_of_date(data.date)
+    return f"{data.date}\0{data.slot}", (day, _pool_field(day, data.slot))
+
+
+_PACKERS: dict[str, Callable[[Any], _Packed]] = {
+    "RegisterDoctor": _pack_register_doctor,
+    "RequestToken": _pack_request_token,
+    "CancelToken": _pack_cancel_token,
+    "MarkNoShow": _pack_of_a_token,
+    "CheckIn": _pack_of_a_token,
+    "CompleteConsultation": _pack_of_a_token,
+    "CallNext": _pack_call_next,
+    "SetSlotCapacity": _pack_set_slot_capacity,
+    "SetDoctorAvailability": _pack_set_doctor_availability,
+    "CloseSlot": _pack_close_slot,
+}
