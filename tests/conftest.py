@@ -1,0 +1,92 @@
+"""Real servers for the tests that need them: one Kafka and one Valkey a run, started when first asked for.
+
+A test that talks to both asks for `settings`: servers that run, names of topics and group that nobody else uses, an
+empty Redis. One that must hold on every Redis there is asks for `every_redis`. One that kills or restarts a server asks
+for `kafka_server` or `valkey_server` besides, and leaves it running.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from services.settings import Settings
+from services.stack import KafkaServer, ValkeyServer
+
+REDIS_SERVER = shutil.which("redis-server")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set in the shell is none of a test's business, but for the cache, which spares a download."""
+    for name in os.environ:
+        if name.startswith("OPD_") and name != "OPD_CACHE_DIR":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """The run's Kafka."""
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """The run's Valkey."""
+    yield from _valkey(tmp_path_factory.mktemp("valkey"), None)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """The `redis-server` of this machine."""
+    yield from _valkey(tmp_path_factory.mktemp("redis"), REDIS_SERVER)
+
+
+def _valkey(folder: Path, binary: str | None) -> Iterator[ValkeyServer]:
+    server = ValkeyServer(folder, binary=Path(binary) if binary else None)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def redis_url(valkey_server: ValkeyServer) -> str:
+    """A Redis with nothing in it."""
+    return _emptied(valkey_server)
+
+
+@pytest.fixture(params=["valkey_server", *(["redis_server"] if REDIS_SERVER else [])])
+def every_redis(request: pytest.FixtureRequest) -> str:
+    """A Redis with nothing in it; the test runs once for each server that this machine has."""
+    return _emptied(request.getfixturevalue(request.param))
+
+
+def _emptied(server: ValkeyServer) -> str:
+    with Redis.from_url(server.url) as redis:
+        redis.flushall()
+    return server.url
+
+
+@pytest.fixture
+def settings(kafka_server: KafkaServer, redis_url: str) -> Settings:
+    """Where the servers are, with topics (not yet created) and a group of this test's own."""
+    mine = uuid.uuid4().hex[:12]
+    return Settings(
+        kafka_bootstrap_servers=kafka_server.address,
+        redis_url=redis_url,
+        commands_topic=f"commands.{mine}",
+        events_topic=f"events.{mine}",
+        dead_letters_topic=f"dead-letters.{mine}",
+        consumer_group=f"allocator.{mine}",
+    )
