@@ -1,0 +1,191 @@
+"""The audit: two independent lines of proof over the same records.
+
+One replays the commands through the pure model and compares bytes (I3, I8); the other keeps books from commands and
+events alone (I1, I2, I4-I7) and never asks the model. Partitions are audited one after the other, each in one pass, so
+memory goes by what a partition remembers (R3), not by the length of its log.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from aiokafka.partitioner import murmur2
+from pydantic_core import from_json
+
+from allocation_core.model import Model
+from schemas.commands import Command
+from schemas.wire import CONTENT_TYPE, UnreadableRecord, read_command, rfc3339, write_event
+from services.auditor.books import Department
+from services.auditor.events import EventRecord
+from services.auditor.merge import ERROR_HEADERS, Letter, Merge
+from services.auditor.records import Kind, Log, Record
+from services.auditor.report import Invariant, RecordName, Report
+
+Progress = Callable[[int], None]
+
+
+def audit(log: Log, *, limit: int = 10, progress: Progress | None = None) -> Report:
+    """Prove I1-I8 of spec §4 from a system's topics.
+
+    Args:
+        log: the topics, as they stood when it was opened.
+        limit: breaches shown for an invariant.
+        progress: is told now and then how many more commands were audited.
+    """
+    report = Report(limit=limit, partitions=log.partitions)
+    for partition in range(log.partitions):
+        PartitionAudit(log, partition, report).run(progress or (lambda _: None))
+    return report
+
+
+class PartitionAudit:
+    """Audits one partition; after `run`, `model` is where its commands lead (what I9 compares Redis with)."""
+
+    def __init__(self, log: Log, partition: int, report: Report) -> None:
+        self.model = Model()
+        self._log, self._partition, self._report = log, partition, report
+        self._commands = log.read(Kind.COMMANDS, partition)
+        self._events = Merge(log, Kind.EVENTS, partition, report)
+        self._letters = Merge(log, Kind.DEAD_LETTERS, partition, report)
+        self._departments: dict[bytes, Department] = {}
+
+    def run(self, progress: Progress) -> None:
+        """Audit the partition from the first command to the last that stood there when the log was opened."""
+        audited, told = 0, 0
+        while (record := self._commands.next()) is not None:
+            self._audit(record)
+            audited = record.offset + 1
+            told += 1
+            if told == 1000:
+                progress(told)
+                told = 0
+        progress(told)
+        self._events.finish(audited)
+        self._letters.finish(audited)
+        self._report.departments += len(self._departments)
+
+    def _audit(self, record: Record) -> None:
+        self._report.commands += 1
+        try:
+            command = self._read(record)
+        except UnreadableRecord:
+            self._report.unreadable += 1
+            self._audit_unreadable(record)
+        else:
+            self._audit_readable(record, command)
+
+    def _read(self, record: Record) -> Command:
+        command = read_command(record.key, record.value, record.timestamp_ms)
+        if record.key is None or _partition_of(record.key, self._log.partitions) != self._partition:
+            raise UnreadableRecord("not in its key's partition")
+        return command
+
+    def _audit_readable(self, record: Record, command: Command) -> None:
+        expected = self._replay(record, command)
+        events = [said for said in self._events.take(record.offset, len(expected)) if isinstance(said, EventRecord)]
+        self._check_one_decision(record, events)
+        self._check_bytes(record, expected, events)
+        for letter in self._letters.take(record.offset, 0):
+            self._breach(Invariant.I3, "a readable command in the dead letters", record, letter)
+        self._report.events_by_type.update(event.type for event in events)
+        key = record.key or b""
+        department = self._departments.get(key)
+        if department is None:
+            department = self._departments[key] = Department(self._report)
+        department.enter(record, command, events)
+
+    def _audit_unreadable(self, record: Record) -> None:
+        letters = [said for said in self._letters.take(record.offset, 1) if isinstance(said, Letter)]
+        if not letters:
+            self._breach(Invariant.I3, "an unreadable record without a dead letter", record)
+        for letter in letters:
+            self._check_letter(record, letter)
+        for event in self._events.take(record.offset, 0):
+            self._breach(Invariant.I3, "an unreadable record was decided (R1)", record, event)
+
+    def _check_one_decision(self, record: Record, events: list[EventRecord]) -> None:
+        if not events:
+            self._breach(Invariant.I3, "a command without a decision", record)
+        elif [event.place[1] for event in events] != list(range(len(events))):
+            self._breach(Invariant.I3, "the events of a command are not numbered from 0 without gaps", record, *events)
+
+    # I8: the model's events, to the byte.
+
+    def _replay(self, record: Record, command: Command) -> list[bytes]:
+        time = rfc3339(record.timestamp_ms)
+        return [
+            write_event(
+                event_id=f"{self._partition}-{record.offset}-{n}",
+                event_type=event.type,
+                time=time,
+                sequence=event.sequence,
+                command=command,
+                data=event.data,
+            )
+            for n, event in enumerate(self.model.decide(command, record.timestamp_ms))
+        ]
+
+    def _check_bytes(self, record: Record, expected: list[bytes], events: list[EventRecord]) -> None:
+        if len(expected) != len(events):
+            text = f"{len(events)} events where the model has {len(expected)}"
+            self._breach(Invariant.I8, text, record, *events)
+        for event in events:
+            n = event.place[1]
+            if n >= len(expected):
+                self._breach(Invariant.I8, "an event that the model has not", record, event)
+            elif event.record.value != expected[n]:
+                text = f"other bytes than the model's: {_difference(event.record.value, expected[n])}"
+                self._breach(Invariant.I8, text, record, event)
+            if event.record.key != record.key:
+                self._breach(Invariant.I8, "another key than the command's", record, event)
+            if event.record.headers != (CONTENT_TYPE,):
+                self._breach(Invariant.I8, "other headers than the content type", record, event)
+
+    # R1: what a dead letter must keep.
+
+    def _check_letter(self, record: Record, letter: Letter) -> None:
+        headers, kept = letter.record.headers, len(record.headers)
+        added = dict(headers[kept:])
+        wrong = {
+            "its value": letter.record.value != record.value,
+            "its key": letter.record.key != record.key,
+            "its headers": headers[:kept] != record.headers,
+            "the headers appended": len(headers) != kept + 4 or added.keys() != ERROR_HEADERS or not added["opd-error"],
+            "the topic named": added.get("opd-source-topic") != record.topic.encode(),
+        }
+        if any(wrong.values()):
+            text = (
+                f"a dead letter that is not as R1 has it: {', '.join(what for what, is_so in wrong.items() if is_so)}"
+            )
+            self._breach(Invariant.I3, text, record, letter)
+
+    def _breach(self, invariant: Invariant, text: str, record: Record, *said: EventRecord | Letter) -> None:
+        names = [RecordName.of(one.record, one.event_id) for one in said]
+        self._report.breach(invariant, text, *names, RecordName.of(record))
+
+
+@lru_cache(maxsize=65_536)
+def _partition_of(key: bytes, partitions: int) -> int:
+    """Kafka's default partitioner."""
+    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
+
+
+def _difference(actual: bytes | None, expected: bytes) -> str:
+    """Say which fields differ, in names alone: the values may name a patient."""
+    try:
+        found, wanted = from_json(actual or b""), from_json(expected)
+    except ValueError:
+        return "not JSON"
+    if not isinstance(found, dict):
+        return "no object"
+    names = _differing(found, wanted)
+    if isinstance(found.get("data"), dict):
+        names = [name for name in names if name != "data"]
+        names += [f"data.{name}" for name in _differing(found["data"], wanted["data"])]
+    return ", ".join(names) or "the same fields, written otherwise"
+
+
+def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    return [name for name, value in wanted.items() if name not in found or found[name] != value] + [
+        "one too many" for name in found if name not in wanted
+    ]
