@@ -1,27 +1,39 @@
 """The ten commands that a portal, a kiosk or a desk may publish (spec §2)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from schemas.words import (
     LEFT_OUT,
+    Attribute,
+    Available,
     Capacity,
+    CommandId,
+    CorrelationId,
     Date,
     DepartmentId,
     DoctorId,
     FacilityId,
     Part,
     PatientId,
+    Reason,
     Slot,
     Source,
     Text,
     TokenId,
+    Traceparent,
     Weekday,
 )
 
-Attribute = Annotated[str, Field(min_length=1, max_length=256)]
-Reason = Annotated[Text, Field(description="Why, in the sender's words.", examples=["travelling"])]
+COMMAND_TYPE = Field(description="Which command it is.")
+
+
+class DepartmentData(Part):
+    """What every message's data carry: the department, which is the stream that they are ordered in."""
+
+    facility_id: FacilityId
+    department_id: DepartmentId
 
 
 class CommandEnvelope(BaseModel):
@@ -30,22 +42,19 @@ class CommandEnvelope(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
     specversion: Annotated[Literal["1.0"], Field(description="The version of CloudEvents.")]
-    id: Annotated[
-        str, Field(min_length=1, max_length=64, description="The sender's idempotency key (R2).", examples=["web-81723"])
-    ]
+    id: CommandId
     source: Annotated[str, Field(min_length=1, max_length=128, description="Who sends.", examples=["portal/web"])]
+    type: Annotated[str, COMMAND_TYPE]
     time: Annotated[
-        Attribute | None, LEFT_OUT, Field(description="Not looked at: the record's Kafka timestamp counts.")
+        Attribute | None,
+        LEFT_OUT,
+        Field(
+            description="Not looked at: the record's Kafka timestamp counts.", examples=["2026-11-23T08:15:00+05:30"]
+        ),
     ] = None
-    traceparent: Annotated[Attribute | None, LEFT_OUT, Field(description="W3C trace context, handed on to the events.")] = None
-    correlationid: Annotated[Attribute | None, LEFT_OUT, Field(description="Handed on to the events.")] = None
-
-
-class DepartmentData(Part):
-    """What all commands' data carry: the department, which is the stream that they are ordered in."""
-
-    facility_id: FacilityId
-    department_id: DepartmentId
+    traceparent: Annotated[Traceparent | None, LEFT_OUT] = None
+    correlationid: Annotated[CorrelationId | None, LEFT_OUT] = None
+    data: DepartmentData
 
 
 def _none_twice(weekdays: list[Weekday]) -> list[Weekday]:
@@ -56,7 +65,13 @@ def _none_twice(weekdays: list[Weekday]) -> list[Weekday]:
 
 Weekdays = Annotated[
     list[Weekday],
-    Field(min_length=1, description="The days it is worked on; left out: every day.", examples=[["MON", "WED"]]),
+    Field(
+        min_length=1,
+        fail_fast=True,
+        description="The days it is worked on, none twice; left out: every day.",
+        examples=[["MON", "WED"]],
+        json_schema_extra={"uniqueItems": True},
+    ),
     AfterValidator(_none_twice),
 ]
 
@@ -81,8 +96,11 @@ def _one_entry_a_slot_and_weekday(schedule: list[ScheduleEntry]) -> list[Schedul
 
 Schedule = Annotated[
     list[ScheduleEntry],
+    Field(
+        fail_fast=True,
+        description="The slots worked; may be empty. One slot may stand several times, never twice for one weekday.",
+    ),
     AfterValidator(_one_entry_a_slot_and_weekday),
-    Field(description="The slots worked; may be empty; a slot may stand again on other weekdays."),
 ]
 
 
@@ -97,7 +115,7 @@ class RegisterDoctorData(DepartmentData):
 class RegisterDoctor(CommandEnvelope):
     """Registers a doctor, or replaces their schedule (R16)."""
 
-    type: Literal["opd.RegisterDoctor.v1"]
+    type: Annotated[Literal["opd.RegisterDoctor.v1"], COMMAND_TYPE]
     data: RegisterDoctorData
 
 
@@ -107,14 +125,14 @@ class RequestTokenData(DepartmentData):
     date: Date
     slot: Slot
     patient_id: PatientId
-    source: Source
+    source: Annotated[Source, Field(examples=["ONLINE"])]
     doctor_id: Annotated[DoctorId | None, LEFT_OUT, Field(description="Pinned: only this doctor will do.")] = None
 
 
 class RequestToken(CommandEnvelope):
     """Asks for a token (R4-R7), or raises the one held to an emergency (R4a)."""
 
-    type: Literal["opd.RequestToken.v1"]
+    type: Annotated[Literal["opd.RequestToken.v1"], COMMAND_TYPE]
     data: RequestTokenData
 
 
@@ -128,7 +146,7 @@ class CancelTokenData(DepartmentData):
 class CancelToken(CommandEnvelope):
     """Gives a token back (R11)."""
 
-    type: Literal["opd.CancelToken.v1"]
+    type: Annotated[Literal["opd.CancelToken.v1"], COMMAND_TYPE]
     data: CancelTokenData
 
 
@@ -141,21 +159,21 @@ class TokenData(DepartmentData):
 class MarkNoShow(CommandEnvelope):
     """Says that the patient did not come (R12)."""
 
-    type: Literal["opd.MarkNoShow.v1"]
+    type: Annotated[Literal["opd.MarkNoShow.v1"], COMMAND_TYPE]
     data: TokenData
 
 
 class CheckIn(CommandEnvelope):
     """Says that the patient is there (R13)."""
 
-    type: Literal["opd.CheckIn.v1"]
+    type: Annotated[Literal["opd.CheckIn.v1"], COMMAND_TYPE]
     data: TokenData
 
 
 class CompleteConsultation(CommandEnvelope):
     """Says that the consultation is over (R15)."""
 
-    type: Literal["opd.CompleteConsultation.v1"]
+    type: Annotated[Literal["opd.CompleteConsultation.v1"], COMMAND_TYPE]
     data: TokenData
 
 
@@ -170,7 +188,7 @@ class SessionData(DepartmentData):
 class CallNext(CommandEnvelope):
     """Calls the session's next patient who is there (R14)."""
 
-    type: Literal["opd.CallNext.v1"]
+    type: Annotated[Literal["opd.CallNext.v1"], COMMAND_TYPE]
     data: SessionData
 
 
@@ -183,7 +201,7 @@ class SetSlotCapacityData(SessionData):
 class SetSlotCapacity(CommandEnvelope):
     """Sets a session's capacity on one date (R17)."""
 
-    type: Literal["opd.SetSlotCapacity.v1"]
+    type: Annotated[Literal["opd.SetSlotCapacity.v1"], COMMAND_TYPE]
     data: SetSlotCapacityData
 
 
@@ -193,14 +211,14 @@ class SetDoctorAvailabilityData(DepartmentData):
     doctor_id: DoctorId
     date: Date
     slot: Annotated[Slot | None, LEFT_OUT, Field(description="Left out: all that doctor's slots that day.")] = None
-    available: bool
+    available: Available
     reason: Annotated[Reason | None, LEFT_OUT] = None
 
 
 class SetDoctorAvailability(CommandEnvelope):
     """Says that a doctor is away, or back (R18)."""
 
-    type: Literal["opd.SetDoctorAvailability.v1"]
+    type: Annotated[Literal["opd.SetDoctorAvailability.v1"], COMMAND_TYPE]
     data: SetDoctorAvailabilityData
 
 
@@ -214,7 +232,7 @@ class PoolData(DepartmentData):
 class CloseSlot(CommandEnvelope):
     """Closes a pool: nothing more is granted in it (R19)."""
 
-    type: Literal["opd.CloseSlot.v1"]
+    type: Annotated[Literal["opd.CloseSlot.v1"], COMMAND_TYPE]
     data: PoolData
 
 
@@ -230,16 +248,5 @@ Command = (
     | SetDoctorAvailability
     | CloseSlot
 )
-COMMANDS: tuple[type[Command], ...] = (
-    RegisterDoctor,
-    RequestToken,
-    CancelToken,
-    MarkNoShow,
-    CheckIn,
-    CompleteConsultation,
-    CallNext,
-    SetSlotCapacity,
-    SetDoctorAvailability,
-    CloseSlot,
-)
+COMMANDS: tuple[type[Command], ...] = get_args(Command)
 ANY_COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="type")])

@@ -59,6 +59,31 @@ class RejectionReason(StrEnum):
     DEPARTMENT_FULL = "DEPARTMENT_FULL"
 
 
+class PreemptionReason(StrEnum):
+    """Why a token lost its seat and waits again."""
+
+    EMERGENCY = "EMERGENCY"
+    DOCTOR_UNAVAILABLE = "DOCTOR_UNAVAILABLE"
+
+
+class PromotionReason(StrEnum):
+    """What made the seat free that a waiting token got (R9), or UPGRADED: the token itself was raised (R4a)."""
+
+    CANCELLATION = "CANCELLATION"
+    NO_SHOW = "NO_SHOW"
+    CAPACITY_RAISED = "CAPACITY_RAISED"
+    DOCTOR_AVAILABLE = "DOCTOR_AVAILABLE"
+    DOCTOR_REGISTERED = "DOCTOR_REGISTERED"
+    UPGRADED = "UPGRADED"
+
+
+class ReassignmentReason(StrEnum):
+    """Why a token's seat is now with another doctor."""
+
+    DOCTOR_UNAVAILABLE = "DOCTOR_UNAVAILABLE"
+    EMERGENCY = "EMERGENCY"
+
+
 class Weekday(StrEnum):
     """A day of the week, Monday first."""
 
@@ -92,12 +117,14 @@ class LeftOut:
 LEFT_OUT = LeftOut()
 
 
+# Both are asked about the same few days and slots all day long; what they refuse is not remembered.
 @lru_cache(maxsize=4096)
 def _real_date(text: str) -> str:
     date.fromisoformat(text)
     return text
 
 
+@lru_cache(maxsize=4096)
 def _starts_before_it_ends(text: str) -> str:
     if text[:5] >= text[6:]:
         raise ValueError("a slot starts before it ends")
@@ -108,7 +135,9 @@ FacilityId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$", description="The
 DepartmentId = Annotated[
     str, Field(pattern=r"^[a-z0-9-]{1,32}$", description="The department in it.", examples=["cardiology"])
 ]
-DoctorId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$", description="A doctor of the department.", examples=["dr-rao"])]
+DoctorId = Annotated[
+    str, Field(pattern=r"^[a-z0-9-]{1,32}$", description="A doctor of the department.", examples=["dr-rao"])
+]
 PatientId = Annotated[
     str,
     Field(
@@ -145,5 +174,21 @@ Slot = Annotated[
     ),
     AfterValidator(_starts_before_it_ends),
 ]
-Capacity = Annotated[int, Field(ge=0, le=500, description="Seats of a session.", examples=[12])]
+Capacity = Annotated[
+    int, Field(ge=0, le=500, description="Seats of a session, written as an integer: 3.0 is none.", examples=[12])
+]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+Attribute = Annotated[str, Field(min_length=1, max_length=256)]
+CommandId = Annotated[
+    str, Field(min_length=1, max_length=64, description="The sender's idempotency key (R2).", examples=["web-81723"])
+]
+CorrelationId = Annotated[Attribute, Field(description="Handed on to the events.", examples=["visit-5512"])]
+Traceparent = Annotated[
+    Attribute,
+    Field(
+        description="W3C trace context, handed on to the events.",
+        examples=["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+    ),
+]
+Reason = Annotated[Text, Field(description="Why, in the sender's words.", examples=["travelling"])]
+Available = Annotated[bool, Field(description="False: away; true: back.", examples=[False])]
