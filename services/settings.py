@@ -1,11 +1,13 @@
 """The settings of spec §5: from the environment with the prefix `OPD_`; a flag of the same name wins."""
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas import topics
+from services.errors import OpdError
 
 
 class Settings(BaseSettings):
@@ -23,3 +25,28 @@ class Settings(BaseSettings):
     http_port: int | None = Field(None, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
+
+
+class SettingError(OpdError):
+    """{flag or variable}: what is wrong with its value."""
+
+    exit_code = 2
+
+
+def read_settings(flags: Mapping[str, object] | None = None) -> Settings:
+    """The settings of the environment; `flags`, by the settings' own names, win.
+
+    Raises:
+        SettingError: a value is wrong; names the flag or the variable.
+    """
+    flags = flags or {}
+    try:
+        return Settings(**flags)  # type: ignore[arg-type] # pydantic judges the values
+    except ValidationError as error:
+        wrong = []
+        for each in error.errors():
+            name = str(each["loc"][0])
+            variable = f"--{name.replace('_', '-')}" if name in flags else f"OPD_{name.upper()}"
+            value = "" if name == "redis_url" else f" ({each['input']!r})"  # a URL may hold a password
+            wrong.append(f"{variable}{value}: {each['msg']}")
+        raise SettingError("; ".join(wrong)) from error

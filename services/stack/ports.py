@@ -1,20 +1,26 @@
 """Ports of this machine's loopback."""
 
+import random
 import socket
-from contextlib import ExitStack
+from collections.abc import Collection
 
 import psutil
 
 LOOPBACK = "127.0.0.1"
+# Below what systems hand out to outgoing connections: a client that tries to reach a stopped server could otherwise be
+# given the server's own port, and hold it.
+_RANGE = range(20_000, 32_000)
 
 
-def free_ports(count: int) -> list[int]:
-    """So many different ports that nobody listens on now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in sockets]
+def free_ports(count: int, *, but: Collection[int] = ()) -> list[int]:
+    """So many different ports that nobody listens on now, none of them in `but`."""
+    free: list[int] = []
+    for port in random.sample(_RANGE, len(_RANGE)):
+        if len(free) == count:
+            break
+        if port not in but and not is_busy(port):
+            free.append(port)
+    return free
 
 
 def is_busy(port: int) -> bool:

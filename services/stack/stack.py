@@ -1,6 +1,5 @@
 """Kafka and Redis together, with their state in one folder that one owner has at a time."""
 
-import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -12,32 +11,34 @@ from typing import Self
 from services.errors import OpdError
 from services.stack.kafka import KafkaServer
 from services.stack.probes import KAFKA_PROBE, REDIS_PROBE, probe_kafka, probe_redis
+from services.stack.process import Process
+from services.stack.progress import Progress
+from services.stack.state import DEFAULT_FOLDER, keep_last_logs, kept_ports, own
 from services.stack.valkey import ValkeyServer
 
-STATE_FOLDER = Path(".opd")
 _GIVEN_TIMEOUT_S = 10
-_LEFTOVERS_TIMEOUT_S = 30
 
 
 class Stack:
     """Kafka and Redis, running between `with` and its end; a running one can be named for either.
 
     Attributes:
-        folder: where their state is; it is there again at the next start.
+        folder: where their state is; it is there again at the next start, and so are the ports.
         kafka: `host:port`.
         redis: a URL.
         kafka_server: the server that we started, None if a running one was named.
         valkey_server: likewise.
+        lock_fd: the lock of the folder, for further processes to inherit.
     """
 
     def __init__(
         self,
-        folder: Path = STATE_FOLDER,
+        folder: Path = DEFAULT_FOLDER,
         *,
         kafka: str | None = None,
         redis: str | None = None,
         redis_server: Path | None = None,
-        report: Callable[[str, str], None] = lambda _part, _text: None,
+        progress: Progress | None = None,
     ) -> None:
         """Nothing is touched yet.
 
@@ -46,38 +47,38 @@ class Stack:
             kafka: `host:port` of a running Kafka to use.
             redis: URL of a running Redis to use.
             redis_server: a `redis-server` to start instead of the wheel's Valkey.
-            report: hears a part's name and how far it is.
+            progress: hears how far the start is; nobody does if left out.
         """
         self.folder = folder.absolute()
+        self.kafka = kafka or ""
+        self.redis = redis or ""
         self.kafka_server: KafkaServer | None = None
         self.valkey_server: ValkeyServer | None = None
-        self._given_kafka, self._given_redis, self._redis_server = kafka, redis, redis_server
-        self._report = report
-        self._cleanup = ExitStack()
         self.lock_fd = -1
+        self._redis_binary = redis_server
+        self._progress = progress or Progress(quiet=True)
+        self._cleanup = ExitStack()
 
     @property
-    def kafka(self) -> str:
-        """Where clients reach Kafka."""
-        return self.kafka_server.address if self.kafka_server else self._given_kafka or ""
-
-    @property
-    def redis(self) -> str:
-        """Where clients reach Redis."""
-        return self.valkey_server.url if self.valkey_server else self._given_redis or ""
+    def processes(self) -> dict[str, Process]:
+        """What we started, by part."""
+        servers = {"kafka": self.kafka_server, "redis": self.valkey_server}
+        return {part: server.process for part, server in servers.items() if server}
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process ids of the servers that we started, by part."""
-        servers = {"kafka": self.kafka_server, "redis": self.valkey_server}
-        return {name: server.process.pid for name, server in servers.items() if server}
+        """The process ids of what we started, by part."""
+        return {part: process.pid for part, process in self.processes.items()}
 
     def __enter__(self) -> Self:
         with ExitStack() as cleanup:
-            self.lock_fd = _own(self.folder)
+            self.lock_fd = own(self.folder)
             cleanup.callback(os.close, self.lock_fd)
-            self._start_redis(cleanup)
-            self._start_kafka(cleanup)
+            keep_last_logs(self.folder)
+            ports = kept_ports(self.folder, ["kafka", "redis"])
+            # Kafka goes first, for it is to stop last.
+            self._start_kafka(ports["kafka"], cleanup)
+            self._start_redis(ports["redis"], cleanup)
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -86,25 +87,26 @@ class Stack:
     ) -> None:
         self._cleanup.close()
 
-    def _start_redis(self, cleanup: ExitStack) -> None:
-        started = time.monotonic()
-        if self._given_redis:
-            _reach("redis", self._given_redis, probe_redis, REDIS_PROBE)
-        else:
-            self.valkey_server = ValkeyServer(self.folder, binary=self._redis_server, inherited_fds=[self.lock_fd])
+    def _start_kafka(self, port: int, cleanup: ExitStack) -> None:
+        with self._progress.part("kafka") as say:
+            if self.kafka:
+                _reach("kafka", self.kafka, probe_kafka, KAFKA_PROBE)
+                return
+            self.kafka_server = KafkaServer(self.folder, port=port, inherited_fds=[self.lock_fd])
+            cleanup.callback(self.kafka_server.stop)
+            self.kafka_server.start(say)
+            self.kafka = self.kafka_server.address
+
+    def _start_redis(self, port: int, cleanup: ExitStack) -> None:
+        with self._progress.part("redis"):
+            if self.redis:
+                _reach("redis", self.redis, probe_redis, REDIS_PROBE)
+                return
+            binary, fds = self._redis_binary, [self.lock_fd]
+            self.valkey_server = ValkeyServer(self.folder, port=port, binary=binary, inherited_fds=fds)
             cleanup.callback(self.valkey_server.stop)
             self.valkey_server.start()
-        self._report("redis", f"ready at {self.redis} after {time.monotonic() - started:.1f} s")
-
-    def _start_kafka(self, cleanup: ExitStack) -> None:
-        started = time.monotonic()
-        if self._given_kafka:
-            _reach("kafka", self._given_kafka, probe_kafka, KAFKA_PROBE)
-        else:
-            self.kafka_server = KafkaServer(self.folder, inherited_fds=[self.lock_fd])
-            cleanup.callback(self.kafka_server.stop)
-            self.kafka_server.start(lambda text: self._report("kafka", text))
-        self._report("kafka", f"ready at {self.kafka} after {time.monotonic() - started:.1f} s")
+            self.redis = self.valkey_server.url
 
 
 def _reach(part: str, address: str, probe: Callable[[str], None], what: str) -> None:
@@ -112,44 +114,13 @@ def _reach(part: str, address: str, probe: Callable[[str], None], what: str) -> 
     deadline = time.monotonic() + _GIVEN_TIMEOUT_S
     while True:
         try:
-            return probe(address)
+            probe(address)
         except Exception as error:
             if time.monotonic() > deadline:
                 raise OpdError(
-                    f"the {part} at {address} does not answer {what} within {_GIVEN_TIMEOUT_S} s: {error}\n"
+                    f"the {part} at {address} has not answered {what} within {_GIVEN_TIMEOUT_S} s: {error}\n"
                     f"try: look whether it runs there, or leave --{part} out to have one started"
                 ) from error
             time.sleep(0.2)
-
-
-def _own(folder: Path) -> int:
-    """Lock the folder; the descriptor is passed on to the servers' keepers, so it is free only when all have ended."""
-    folder.mkdir(parents=True, exist_ok=True)
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + _LEFTOVERS_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(fd, 32, 0).decode().strip()
-            if _lives(owner) or time.monotonic() > deadline:
-                os.close(fd)
-                raise OpdError(
-                    f"{folder} is in use by pid {owner or 'unknown'}: a stack runs there already\n"
-                    "try: stop that one first (Ctrl-C, or SIGTERM to that pid), or take another --state-dir"
-                ) from None
-            time.sleep(0.1)  # its owner was killed, and its servers are just ending
         else:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-            return fd
-
-
-def _lives(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True
+            return

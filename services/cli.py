@@ -1,0 +1,140 @@
+"""The console script `opd`: one subcommand for each thing that runs."""
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+
+class _Line(NamedTuple):
+    """One command: its function, its line in `opd --help`, and the settings that are not for its user to choose.
+
+    The module is imported when the command is called, so that `opd --help` is quick. A parameter `settings` of the
+    function becomes one flag for each setting of spec §5; every command has `--debug` besides.
+    """
+
+    function: str
+    help: str
+    without: tuple[str, ...] = ()
+
+
+_STARTED_HERE = ("kafka_bootstrap_servers", "redis_url", "http_host", "http_port")
+
+COMMANDS = {
+    "up": _Line("services.stack.up:up", "Run the whole system on this machine until Ctrl-C.", _STARTED_HERE),
+    "allocator": _Line("services.allocator.command:allocator", "Decide commands until SIGTERM or Ctrl-C."),
+    "topics": _Line("services.topics:topics", "Create the topics that are missing and check those that are there."),
+}
+
+
+class _Commands(TyperGroup):
+    """Shows the table above, and loads the one command that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _load(str(name)), rest
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Hands out the tokens of hospital outpatient departments: each decided once, in order.",
+)
+for _name, _line in COMMANDS.items():
+    app.command(_name, help=_line.help)(lambda: None)
+
+
+@app.callback()
+def _opd() -> None:
+    """One command alone would otherwise take the place of the group."""
+
+
+def main() -> None:
+    """Run `opd`."""
+    app()
+
+
+def _load(name: str) -> Any:
+    """The real command behind a line of the table."""
+    line = COMMANDS[name]
+    module, _, function = line.function.partition(":")
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name)(_with_flags(getattr(importlib.import_module(module), function), line.without))
+    return typer.main.get_command(alone)
+
+
+def _with_flags(function: Callable[..., None], without: Collection[str]) -> Callable[..., None]:
+    """Give the function `--debug`, and a flag for each setting in place of its parameter `settings`."""
+    from services.settings import Settings  # noqa: PLC0415 - only for the command that runs
+
+    signature = inspect.signature(function, eval_str=True)
+    parameters = [parameter for name, parameter in signature.parameters.items() if name != "settings"]
+    takes_settings = len(parameters) < len(signature.parameters)
+    names = [name for name in Settings.model_fields if takes_settings and name not in without]
+    flags = [_flag(name) for name in names]
+
+    @wraps(function)
+    def command(*, debug: bool, **given: Any) -> None:
+        with _failures_in_one_line(debug=debug):
+            if takes_settings:
+                given["settings"] = _settings({name: given.pop(name) for name in names})
+            function(**given)
+
+    debug = inspect.Parameter(
+        "debug",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False,
+        annotation=Annotated[bool, typer.Option("--debug", help="Show where a failure was raised.")],
+    )
+    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    command.__signature__ = signature.replace(parameters=[*keyword_only, *flags, debug])  # type: ignore[attr-defined] # typer reads it
+    return command
+
+
+def _flag(name: str) -> inspect.Parameter:
+    flag = f"--{name.replace('_', '-')}"
+    option = typer.Option(flag, help=f"Wins over OPD_{name.upper()}.", rich_help_panel="Settings")
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=None, annotation=Annotated[str | None, option])
+
+
+def _settings(given: dict[str, str | None]) -> Any:
+    """The settings from flags and environment; logs are set up by them."""
+    from services import logs  # noqa: PLC0415 - only for the command that runs
+    from services.settings import read_settings  # noqa: PLC0415
+
+    settings = read_settings({name: value for name, value in given.items() if value is not None})
+    logs.configure(settings)
+    return settings
+
+
+@contextmanager
+def _failures_in_one_line(*, debug: bool) -> Iterator[None]:
+    from services.errors import OpdError  # noqa: PLC0415 - only for the command that runs
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if isinstance(error, typer.Exit | typer.Abort | typer.BadParameter):
+            raise
+        if debug:
+            traceback.print_exc()
+        expected = isinstance(error, OpdError)
+        text = str(error) if expected else f"{type(error).__name__}: {error}\ntry: the same with --debug shows where"
+        sys.stderr.write(f"opd: {text}\n")
+        raise typer.Exit(error.exit_code if isinstance(error, OpdError) else 1) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""The topics of the contract in Kafka: made if missing, checked if there (`opd topics`)."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import structlog
+import typer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from schemas import topics as contract
+from services.errors import OpdError
+from services.settings import Settings
+
+_log = structlog.stdlib.get_logger(__name__)
+
+DEFAULT_PARTITIONS = 4
+
+
+class TopicError(OpdError):
+    """{topic}: what keeps the engine from working with it, and what to do."""
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """One topic as it is in Kafka.
+
+    Attributes:
+        name: its name.
+        partitions: how many it has.
+        created: whether this call made it.
+        notes: what is allowed but worth knowing.
+    """
+
+    name: str
+    partitions: int
+    created: bool = False
+    notes: tuple[str, ...] = ()
+
+
+async def ensure_topics(
+    settings: Settings, *, partitions: int | None = None, replication_factor: int = 1, timeout_s: float = 30
+) -> list[TopicState]:
+    """Create the topics that are missing, then check all three.
+
+    Args:
+        settings: where Kafka is and what the topics are called.
+        partitions: how many each must have; None takes over what those there have, else `DEFAULT_PARTITIONS`.
+        replication_factor: of the topics created.
+        timeout_s: how long to wait for Kafka.
+
+    Raises:
+        TopicError: Kafka cannot be reached, refuses, or has a topic that does not fit.
+    """
+    async with _admin(settings, timeout_s) as admin:
+        found = await _partition_counts(admin, settings)
+        count = partitions or next(iter(found.values()), DEFAULT_PARTITIONS)
+        created = [name for name in _by_name(settings) if name not in found]
+        if created:
+            _refuse_misfits(found, count)
+            await _create(admin, settings, created, count, replication_factor)
+            await _wait_for_leaders(admin, settings, timeout_s)
+        return await _checked(admin, settings, created=created, partitions=partitions)
+
+
+async def check_topics(settings: Settings, *, timeout_s: float = 30) -> list[TopicState]:
+    """Check that all three topics are there and fit; commands, events, dead letters, in this order.
+
+    Raises:
+        TopicError: Kafka cannot be reached within `timeout_s`, a topic is missing or does not fit.
+    """
+    async with _admin(settings, timeout_s) as admin:
+        return await _checked(admin, settings)
+
+
+def topics(
+    settings: Settings,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"What each topic must have; if left out: what is there, else {DEFAULT_PARTITIONS}."),
+    ] = None,
+    replication_factor: Annotated[int, typer.Option(min=1, help="Of the topics created.")] = 1,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for Kafka.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Create the topics that are missing and check those that are there."""
+    states = asyncio.run(
+        ensure_topics(settings, partitions=partitions, replication_factor=replication_factor, timeout_s=timeout)
+    )
+    if as_json:
+        typer.echo(json.dumps({"topics": [asdict(state) for state in states]}))
+        return
+    for state in states:
+        done = "created" if state.created else "fits"
+        typer.echo(f"{state.name}: {done}, {state.partitions} partitions")
+        for note in state.notes:
+            typer.echo(f"  note: {note}")
+
+
+@asynccontextmanager
+async def _admin(settings: Settings, timeout_s: float) -> AsyncIterator[AIOKafkaAdminClient]:
+    servers = settings.kafka_bootstrap_servers
+    await _wait_for_kafka(servers, timeout_s)
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, TimeoutError) as error:
+        raise TopicError(f"the Kafka at {servers} failed: {error!r}\ntry: again, or look into its log") from error
+    finally:
+        await admin.close()
+
+
+async def _wait_for_kafka(servers: str, timeout_s: float) -> None:
+    """Until one of the servers accepts a connection; aiokafka itself would log an error for each that does not."""
+    deadline = time.monotonic() + timeout_s
+    said = False
+    while True:
+        for server in servers.split(","):
+            host, _, port = server.strip().rpartition(":")
+            try:
+                async with asyncio.timeout(max(1, deadline - time.monotonic())):
+                    _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            except (OSError, ValueError) as error:
+                last = error
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return
+        if time.monotonic() >= deadline:
+            raise TopicError(
+                f"no Kafka at {servers} within {timeout_s:g} s: {last}\n"
+                "try: look whether it runs, or set OPD_KAFKA_BOOTSTRAP_SERVERS to where it does"
+            )
+        if not said:
+            said = True
+            _log.info("waiting for Kafka", at=servers, timeout_s=timeout_s)
+        await asyncio.sleep(0.2)
+
+
+def _by_name(settings: Settings) -> dict[str, contract.Topic]:
+    names = [settings.commands_topic, settings.events_topic, settings.dead_letters_topic]
+    if len(set(names)) < len(names):
+        raise TopicError(f"two of the topics have one name: {', '.join(names)}\ntry: other OPD_…_TOPIC settings")
+    return dict(zip(names, contract.TOPICS, strict=True))
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, int]:
+    # All topics are asked for: to ask for one by name makes it, on a Kafka that creates topics by itself.
+    there = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics()}
+    return {name: there[name] for name in _by_name(settings) if name in there}
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, settings: Settings, names: Sequence[str], partitions: int, replication_factor: int
+) -> None:
+    by_name = _by_name(settings)
+    new = [NewTopic(name, partitions, replication_factor, topic_configs=by_name[name].config) for name in names]
+    answer = await admin.create_topics(new)
+    for name, code, message in answer.topic_errors:
+        if code not in (0, TopicAlreadyExistsError.errno):
+            raise TopicError(f"{name} cannot be created: {for_code(code).__name__}: {message}\ntry: what Kafka says")
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, settings: Settings, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    names = _by_name(settings).keys()
+    while True:
+        there = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics()}
+        if all(there.get(name) and all(p["leader"] >= 0 for p in there[name]) for name in names):
+            return
+        if time.monotonic() > deadline:
+            raise TopicError(f"the new topics have no leaders after {timeout_s:g} s\ntry: look into Kafka's log")
+        await asyncio.sleep(0.05)
+
+
+async def _checked(
+    admin: AIOKafkaAdminClient, settings: Settings, *, created: Sequence[str] = (), partitions: int | None = None
+) -> list[TopicState]:
+    found = await _partition_counts(admin, settings)
+    if missing := _by_name(settings).keys() - found.keys():
+        raise TopicError(f"missing in Kafka: {', '.join(sorted(missing))}\ntry: opd topics, which creates them")
+    _refuse_misfits(found, partitions or found[settings.commands_topic])
+    configs = await _configs(admin, list(found))
+    for name in (settings.commands_topic, settings.events_topic):
+        _refuse_loss(name, configs[name])
+    notes = {settings.commands_topic: _timestamp_notes(configs[settings.commands_topic])}
+    return [TopicState(name, count, name in created, notes.get(name, ())) for name, count in found.items()]
+
+
+def _refuse_misfits(found: Mapping[str, int], partitions: int) -> None:
+    """Events and dead letters of partition p are those of the commands of partition p."""
+    wrong = [f"{name} has {count}" for name, count in found.items() if count != partitions]
+    if wrong:
+        raise TopicError(
+            f"the topics must have {partitions} partitions each: {', '.join(wrong)}\n"
+            "try: other names (OPD_COMMANDS_TOPIC, OPD_EVENTS_TOPIC, OPD_DEAD_LETTERS_TOPIC), or delete the wrong one "
+            "if it is empty; never add partitions to one in use: departments would change theirs"
+        )
+
+
+def _refuse_loss(name: str, config: Mapping[str, str]) -> None:
+    """The log is the truth (spec §4): nothing of it may go."""
+    wanted = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+    wrong = [f"{key}={config[key]}" for key, value in wanted.items() if config[key] != value]
+    if wrong:
+        mended = ",".join(f"{key}={value}" for key, value in wanted.items())
+        raise TopicError(
+            f"{name} may lose records: {', '.join(wrong)}\n"
+            f"try: kafka-configs.sh --alter --topic {name} --add-config {mended}"
+        )
+
+
+def _timestamp_notes(config: Mapping[str, str]) -> tuple[str, ...]:
+    if config["message.timestamp.type"] == "LogAppendTime":
+        return ()
+    return ("message.timestamp.type is not LogAppendTime: a sender can lie about the time of its commands",)
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    found = {}
+    for answer in await admin.describe_configs(resources):
+        for code, message, _, name, entries in answer.resources:
+            if code:
+                raise TopicError(f"the settings of {name} cannot be read: {message}\ntry: what Kafka says")
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    return found
