@@ -60,6 +60,7 @@ class PartitionAudit:
                 progress(told)
                 told = 0
         progress(told)
+        self._commands.close()
         self._events.finish(audited)
         self._letters.finish(audited)
         self._report.departments += len(self._departments)

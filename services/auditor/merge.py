@@ -85,6 +85,7 @@ class Merge:
             else:
                 self._report.ahead += 1
             self._head = self._next(wait=False)
+        self._reader.close()
         if self._late:
             self._look_up_late_repeats()
 
@@ -159,6 +160,7 @@ class Merge:
             said = read_event(record) if self._kind is Kind.EVENTS else read_letter(record)
             if said is not None and said.place in wanted:
                 firsts.setdefault(said.place, _First(_digest(record), record.offset))
+        reader.close()
         for late in self._late:
             first = firsts.get(late.place)
             if first is None or first.offset == late.record.offset:

@@ -40,6 +40,9 @@ class Reader(Protocol):
             wait: at the end, wait for a record that came after the audit's start, as long as the log allows.
         """
 
+    def close(self) -> None:
+        """Read no more."""
+
 
 class Log(Protocol):
     """The three topics of a system."""

@@ -23,6 +23,9 @@ class MemoryReader:
         del wait
         return next(self._records, None)
 
+    def close(self) -> None:
+        pass
+
 
 @dataclass
 class MemoryEngine:

@@ -1,0 +1,64 @@
+"""`opd verify`: the audit of the system that runs."""
+
+import json
+import sys
+from contextlib import nullcontext
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TimeRemainingColumn
+
+from services.auditor.kafka import audit_topics
+from services.auditor.report import Invariant, Report
+from services.settings import Settings
+
+
+def verify(
+    settings: Settings,
+    *,
+    wait_s: Annotated[float, typer.Option(min=0, help="Seconds that commands there are may still go undecided.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, help="Breaches shown for an invariant.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Prove from the topics that every command was decided once, in order and by the rules; exit 1 if not."""
+    bar = Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=Console(stderr=True))
+    with bar if sys.stderr.isatty() else nullcontext():
+        task = bar.add_task("commands", total=None)
+        report = audit_topics(
+            settings,
+            wait_s=wait_s,
+            limit=limit,
+            started=lambda commands: bar.update(task, total=commands),
+            progress=lambda commands: bar.advance(task, commands),
+        )
+    if as_json:
+        typer.echo(json.dumps(report.as_json()))
+    else:
+        print_report(report, Console(highlight=False))
+    if not report.holds:
+        raise typer.Exit(1)
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print what was audited, and each invariant with the records that break it."""
+    console.print(
+        f"Audited {report.commands:,} commands of {report.departments:,} departments in "
+        f"{report.partitions} partitions, {report.events:,} events, {report.dead_letters:,} dead letters.",
+        soft_wrap=True,
+    )
+    if report.repeats:
+        console.print(f"{report.repeats:,} of them are repeats, the same to the byte.")
+    if report.ahead:
+        console.print(f"{report.ahead:,} more belong to commands that came after the audit's start.")
+    for invariant in Invariant:
+        holds = invariant not in report.broken
+        verdict = "[green]holds [/green]" if holds else "[red]BROKEN[/red]"
+        console.print(f"{invariant.value} {verdict} {invariant.meaning}")
+        for breach in report.breaches.get(invariant, []):
+            console.print(f"   {breach.text}", markup=False, soft_wrap=True)
+            for name in breach.records:
+                console.print(f"      {name}", markup=False, soft_wrap=True)
+        unshown = report.broken[invariant] - len(report.breaches.get(invariant, []))
+        if unshown:
+            console.print(f"   and {unshown:,} more")

@@ -1,0 +1,213 @@
+"""Reads the three topics of a running system for the audit, bounded by where they ended when it began."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.auditor.audit import Progress, audit
+from services.auditor.records import Kind, Record
+from services.auditor.report import Report
+from services.errors import OpdError
+from services.settings import Settings
+from services.topics import check_topics
+
+_FETCH_BYTES = 4 * 1024 * 1024
+_RECORDS = 5000
+_POLL_MS = 200
+_STALLED_S = 60
+
+Result = TypeVar("Result")
+
+
+class AuditError(OpdError):
+    """The topics cannot be audited: why, and what to do."""
+
+
+def audit_topics(
+    settings: Settings,
+    *,
+    wait_s: float = 30,
+    limit: int = 10,
+    started: Callable[[int], None] = lambda _: None,
+    progress: Progress | None = None,
+) -> Report:
+    """Audit the system that the settings name, as it stood at the call; it may go on meanwhile.
+
+    Args:
+        settings: where Kafka is and what the topics are called.
+        wait_s: how long the decisions of commands that are there already may still take.
+        limit: breaches shown for an invariant.
+        started: is told how many commands there are to audit.
+        progress: is told now and then how many more commands were audited.
+
+    Raises:
+        TopicError: Kafka cannot be reached, or its topics do not fit.
+        AuditError: the log does not reach back to its beginning, or Kafka failed.
+    """
+    with _loop_in_a_thread() as loop, ExitStack() as cleanup:
+        try:
+            log = loop.run(KafkaLog.open(settings, loop, cleanup, wait_s))
+            started(log.commands)
+            return audit(log, limit=limit, progress=progress)
+        except KafkaError as error:
+            servers = settings.kafka_bootstrap_servers
+            raise AuditError(f"the Kafka at {servers} failed: {error!r}\ntry: again, or look into its log") from error
+
+
+class Loop:
+    """An event loop in a thread of its own: records come in while the audit computes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine there and wait for it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+@contextmanager
+def _loop_in_a_thread() -> Iterator[Loop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="opd-verify", daemon=True)
+    thread.start()
+    try:
+        yield Loop(loop)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+class KafkaLog:
+    """The topics as they stood when this was opened."""
+
+    def __init__(self, settings: Settings, loop: Loop, cleanup: ExitStack, partitions: int, wait_s: float) -> None:
+        self.partitions = partitions
+        self._settings, self._loop, self._cleanup = settings, loop, cleanup
+        self._deadline = time.monotonic() + wait_s
+        self._ends: dict[TopicPartition, int] = {}
+        self._commands_ends: dict[TopicPartition, int] = {}
+        self._topics = {
+            Kind.COMMANDS: settings.commands_topic,
+            Kind.EVENTS: settings.events_topic,
+            Kind.DEAD_LETTERS: settings.dead_letters_topic,
+        }
+
+    @classmethod
+    async def open(cls, settings: Settings, loop: Loop, cleanup: ExitStack, wait_s: float) -> Self:
+        """Take note of where the topics end: the commands first, so that what they caused is looked for behind."""
+        topics = await check_topics(settings, timeout_s=max(1.0, wait_s))
+        log = cls(settings, loop, cleanup, topics[0].partitions, wait_s)
+        consumer = log.consumer()
+        try:
+            await consumer.start()
+            commands = log._partitions_of(Kind.COMMANDS)
+            answers = [*log._partitions_of(Kind.EVENTS), *log._partitions_of(Kind.DEAD_LETTERS)]
+            _refuse_a_trimmed_log(await consumer.beginning_offsets([*commands, *answers]))
+            log._ends = await consumer.end_offsets(commands)
+            log._ends |= await consumer.end_offsets(answers)
+            log._commands_ends = await consumer.end_offsets(commands)
+        finally:
+            await consumer.stop()
+        return log
+
+    @property
+    def commands(self) -> int:
+        """How many offsets there are to audit; about as many commands."""
+        return sum(self._ends[where] for where in self._partitions_of(Kind.COMMANDS))
+
+    def read(self, kind: Kind, partition: int) -> "KafkaReader":
+        """Begin to read a partition of a topic."""
+        where = TopicPartition(self._topics[kind], partition)
+        consumer = self.consumer()
+        self._loop.run(consumer.start())
+        consumer.assign([where])
+        self._loop.run(consumer.seek_to_beginning(where))
+        reader = KafkaReader(consumer, where, self._ends[where], self._deadline, self._loop)
+        self._cleanup.callback(reader.close)
+        return reader
+
+    def commands_end(self, partition: int) -> int:
+        """Give the offset below which commands stood once the ends of the other topics were known."""
+        return self._commands_ends[TopicPartition(self._settings.commands_topic, partition)]
+
+    def consumer(self) -> AIOKafkaConsumer:
+        """Give a consumer that belongs to no group."""
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+        )
+
+    def _partitions_of(self, kind: Kind) -> list[TopicPartition]:
+        return [TopicPartition(self._topics[kind], number) for number in range(self.partitions)]
+
+
+class KafkaReader:
+    """Reads one partition, a fetch at a time."""
+
+    def __init__(
+        self, consumer: AIOKafkaConsumer, where: TopicPartition, end: int, deadline: float, loop: Loop
+    ) -> None:
+        self._consumer, self._where, self._end = consumer, where, end
+        self._deadline, self._loop = deadline, loop
+        self._position = 0
+        self._fetched: deque[Record] = deque()
+
+    def next(self, *, wait: bool = False) -> Record | None:
+        """Give the next record; with `wait` also one that came after the audit's start, until the log's deadline."""
+        if not self._fetched and self._position < self._end:
+            self._fetch()
+        if not self._fetched and wait:
+            self._fetch_later_ones()
+        if not self._fetched or (self._fetched[0].offset >= self._end and not wait):
+            return None
+        return self._fetched.popleft()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._loop.run(self._consumer.stop())
+
+    def _fetch(self) -> None:
+        stalled_at = time.monotonic() + _STALLED_S
+        while not self._fetched and self._position < self._end:
+            self._loop.run(self._poll())
+            if not self._fetched and time.monotonic() > stalled_at:
+                text = f"nothing came from {self._where.topic}[{self._where.partition}]@{self._position}"
+                raise AuditError(f"{text} for {_STALLED_S} s\ntry: look whether Kafka is well")
+
+    def _fetch_later_ones(self) -> None:
+        self._loop.run(self._poll())
+        while not self._fetched and time.monotonic() < self._deadline:
+            self._loop.run(self._poll())
+
+    async def _poll(self) -> None:
+        for records in (await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS)).values():
+            self._fetched.extend(
+                Record(
+                    record.topic,
+                    record.partition,
+                    record.offset,
+                    record.timestamp,
+                    record.key,
+                    record.value,
+                    tuple(record.headers),
+                )
+                for record in records
+            )
+        self._position = await self._consumer.position(self._where)
+
+
+def _refuse_a_trimmed_log(beginnings: dict[TopicPartition, int]) -> None:
+    trimmed = [f"{where.topic}[{where.partition}] begins at {offset}" for where, offset in beginnings.items() if offset]
+    if trimmed:
+        text = f"{', '.join(trimmed)}: without what came before nothing can be proven"
+        raise AuditError(f"{text}\ntry: restore the whole log")

@@ -1,0 +1,1 @@
+"""`opd simulate`: a believable day of an outpatient department, the same for the same seed."""
