@@ -73,7 +73,7 @@ def _department(command: Command) -> Data:
     return {"facility_id": command.data.facility_id, "department_id": command.data.department_id}
 
 
-def _token(  # noqa: PLR0913  a token event has that many fields
+def _token(  # noqa: PLR0913, PLR0917  a token event has that many fields
     command: Command, pool: _Pool, no: str, patient_id: str, source: str, status: str, doctor_id: str
 ) -> Data:
     facility_id, department_id = command.data.facility_id, command.data.department_id

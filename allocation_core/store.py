@@ -22,6 +22,7 @@ Argument = str | bytes | int
 _FENCE = load_script("fence")
 _DECIDE_BATCH = load_script("decide_batch")
 _READ_OUTCOMES = load_script("read_outcomes")
+_CHECK = load_script("check")
 _CLEAR = load_script("clear")
 
 NOTHING_APPLIED = -1
@@ -157,12 +158,16 @@ class SlotStore:
             found |= read_outcomes(blob.decode(), commands)
         return found
 
+    async def check(self, *, generation: int, expected: int) -> None:
+        """Raise a Refusal where the caller is the owner no more, or the state is not where it believes it to be."""
+        await self._call(_CHECK, generation, expected)
+
     async def clear(self, generation: int) -> None:
         """Forget the partition's state, so that it is rebuilt from the log; the generation stays stored."""
-        await self._call(_CLEAR, generation)
+        await self._call(_CLEAR, generation, "begin")
         async for key in self._redis.scan_iter(match=f"{self._key}:*", count=1000):
             await self._redis.execute_command("UNLINK", key)
-        await self._call(_CLEAR, generation)
+        await self._call(_CLEAR, generation, "end")
 
     async def _call(self, script: Script, *arguments: Argument) -> Any:
         try:

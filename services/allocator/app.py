@@ -1,0 +1,168 @@
+"""The allocator as a FastStream application: broker and life cycle, health and metrics over HTTP."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+import uvicorn
+from aiokafka import AIOKafkaConsumer
+from faststream import AckPolicy
+from faststream.asgi import AsgiFastStream, AsgiResponse, get
+from faststream.kafka import KafkaBroker
+from faststream.specification import AsyncAPI
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from redis.asyncio import Redis as RedisNode
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from services.allocator.group import Group
+from services.allocator.kafka import Publisher, TailReader, partitioner
+from services.allocator.metrics import AllocatorMetrics
+from services.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+SESSION_TIMEOUT_MS = 6_000
+HEARTBEAT_INTERVAL_MS = 1_000
+REBALANCE_TIMEOUT_MS = 60_000
+REDIS_ANSWERS_WITHIN_S = 10.0
+REDIS_RETRY_S = 1.0
+
+
+def connect_redis(url: str) -> RedisNode | RedisCluster:
+    """Give a client that sends each command once: a script whose reply was lost is asked about, not sent again."""
+    options: dict[str, Any] = {
+        "socket_timeout": REDIS_ANSWERS_WITHIN_S,
+        "socket_connect_timeout": 2.0,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if url.startswith("redis+cluster://"):
+        return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
+    return RedisNode.from_url(url, **options)
+
+
+class Allocator:
+    """One process of the allocator.
+
+    Attributes:
+        app: what FastStream runs.
+        group: its partitions and their states, and why it failed if it did.
+    """
+
+    def __init__(self, settings: Settings, partitions: int) -> None:
+        self._server: uvicorn.Server | None = None
+        self._redis = connect_redis(settings.redis_url)
+        self._tails = TailReader(settings)
+        self._publisher = Publisher(settings)
+        self._metrics = AllocatorMetrics()
+        broker = KafkaBroker(settings.kafka_bootstrap_servers, logger=None, graceful_timeout=None)
+        self.group = Group(
+            settings,
+            redis=self._redis,
+            consumer=self._consumer,
+            tails=self._tails,
+            publisher=self._publisher,
+            partition_of=partitioner(partitions),
+            metrics=self._metrics,
+            fail=self.stop,
+            rejoin_within_s=2 * SESSION_TIMEOUT_MS / 1000 + REBALANCE_TIMEOUT_MS / 1000,
+        )
+        # No handler: FastStream starts and stops the consumer, the owners read from it (ADR 4).
+        self._subscriber = broker.subscriber(
+            settings.commands_topic,
+            group_id=settings.consumer_group,
+            batch=True,
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="none",
+            listener=self.group,
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            fetch_max_wait_ms=500,
+            title="commands",
+            description="Commands, decided in order for each department.",
+        )
+        self.app = AsgiFastStream(
+            broker,
+            specification=AsyncAPI(title="OPD allocator", version="1"),
+            asgi_routes=[
+                ("/health/live", get(_answer(self._live))),
+                ("/health/ready", get(_answer(self._ready))),
+                ("/metrics", get(self._show_metrics)),
+            ],
+            on_startup=[self._start],
+            on_shutdown=[self.group.stop],
+            after_shutdown=[self._close],
+            logger=None,
+        )
+
+    async def run(self, host: str, port: int) -> None:
+        """Work until SIGTERM, Ctrl-C or `stop`: then finish the batches in flight, commit, leave the group.
+
+        Raises:
+            Unrecoverable: it cannot go on.
+        """
+        await self._wait_for_redis()
+        await self._server_at(host, port).serve()
+        if self.group.failure is not None:
+            raise self.group.failure
+
+    def stop(self) -> None:
+        """Begin to stop, as a signal would."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def _server_at(self, host: str, port: int) -> uvicorn.Server:
+        config = uvicorn.Config(
+            self.app, host=host, port=port, lifespan="on", log_config=None, access_log=False, log_level=logging.WARNING
+        )
+        self._server = uvicorn.Server(config)
+        return self._server
+
+    async def _wait_for_redis(self) -> None:
+        while True:
+            try:
+                await self._redis.ping()
+            except RedisError as error:
+                log.warning("waiting for Redis", error=str(error))
+                await asyncio.sleep(REDIS_RETRY_S)
+            else:
+                return
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            raise RuntimeError("the broker has not been started")
+        return consumer
+
+    async def _start(self) -> None:
+        await self._tails.start()
+        self.group.start()
+
+    async def _close(self) -> None:
+        await self._publisher.stop()
+        await self._tails.stop()
+        await self._redis.aclose()
+
+    async def _live(self) -> tuple[bool, dict[str, Any]]:
+        return self.group.failure is None, {}
+
+    async def _ready(self) -> tuple[bool, dict[str, Any]]:
+        return self.group.is_ready, {"partitions": self.group.states}
+
+    async def _show_metrics(self, _scope: Any) -> AsgiResponse:
+        return AsgiResponse(generate_latest(self._metrics.registry), 200, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _answer(ask: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]) -> Callable[[Any], Awaitable[AsgiResponse]]:
+    async def handler(_scope: Any) -> AsgiResponse:
+        is_well, details = await ask()
+        body = json.dumps({"status": "ok" if is_well else "unavailable", **details}).encode()
+        return AsgiResponse(body, 200 if is_well else 503, headers={"content-type": "application/json"})
+
+    return handler

@@ -1,0 +1,24 @@
+"""`opd allocator`."""
+
+import asyncio
+import signal
+
+from services.allocator.app import Allocator
+from services.settings import Settings
+from services.topics import check_topics
+
+DEFAULT_HTTP_PORT = 8101
+
+
+def allocator(settings: Settings) -> None:
+    """Decide commands until SIGTERM or Ctrl-C: then finish the batch in flight, commit, leave the group."""
+    # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    topics = await check_topics(settings)
+    port = DEFAULT_HTTP_PORT if settings.http_port is None else settings.http_port
+    await Allocator(settings, topics[0].partitions).run(settings.http_host, port)

@@ -1,0 +1,258 @@
+"""The Kafka side of an owner: its partition of the commands topic, the tails of its answers, its sends."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import lru_cache
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.partitioner import murmur2
+
+from services.allocator.owner import LogBounds, LogUnavailable
+from services.allocator.records import NOWHERE, CommandRecord, EventPlace, OutRecord, dead_letter_source, event_place
+from services.settings import Settings
+
+# In flight is one record batch of events, or one fetched batch of dead letters, for each owner that lost the partition;
+# the tail that the marks are read from is several times as long.
+TAIL_RECORDS = 20_000
+EVENTS_A_SEND_BYTES = 900_000
+ANSWER_WITHIN_S = 30.0
+
+
+@contextlib.asynccontextmanager
+async def _kafka_answers() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            yield
+    except (KafkaError, TimeoutError) as error:
+        raise LogUnavailable(f"Kafka: {type(error).__name__} {error}".strip()) from error
+
+
+def partitioner(partitions: int) -> Callable[[bytes], int]:
+    """Give Kafka's default partitioner for a topic of so many partitions: murmur2 of the key."""
+
+    @lru_cache(maxsize=65_536)
+    def partition_of(key: bytes) -> int:
+        number: int = (murmur2(key) & 0x7FFFFFFF) % partitions
+        return number
+
+    return partition_of
+
+
+def command_record(record: ConsumerRecord[bytes, bytes]) -> CommandRecord:
+    """Give what of a consumed record counts."""
+    return CommandRecord(record.offset, record.timestamp, record.key, record.value, record.headers)
+
+
+class TailReader:
+    """Reads records at known places of any topic, beside the group."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            # The broker answers one request of a connection after the other: a fetch that waits there for records to
+            # come holds up the question where the log ends.
+            fetch_max_wait_ms=1,
+        )
+        self._one_at_a_time = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connect."""
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    async def bounds(self, place: TopicPartition) -> LogBounds:
+        """Give the first offset that a partition still holds, and the next that will be written."""
+        async with _kafka_answers():
+            first = await self._consumer.beginning_offsets([place])
+            end = await self._consumer.end_offsets([place])
+        return LogBounds(first[place], end[place])
+
+    async def read(self, place: TopicPartition, start: int, end: int) -> list[ConsumerRecord[bytes, bytes]]:
+        """Give the records from one offset to before another, past gaps and transaction markers."""
+        records: list[ConsumerRecord[bytes, bytes]] = []
+        async with self._one_at_a_time, _kafka_answers():
+            self._consumer.assign([place])
+            try:
+                self._consumer.seek(place, start)
+                while await self._consumer.position(place) < end:
+                    batches = await self._consumer.getmany(place, timeout_ms=100)
+                    records += (record for record in batches.get(place, ()) if record.offset < end)
+            finally:
+                self._consumer.pause(place)
+        return records
+
+    async def tail(self, place: TopicPartition) -> list[ConsumerRecord[bytes, bytes]]:
+        """Give a partition's last records, as many as may matter for its marks."""
+        bounds = await self.bounds(place)
+        return await self.read(place, max(bounds.first, bounds.end - TAIL_RECORDS), bounds.end)
+
+
+class Publisher:
+    """One idempotent producer at a time; a send that failed is never followed by another on the same one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def send(self, topic: str, partition: int, records: Sequence[OutRecord]) -> None:
+        """Append records in order, each record batch acknowledged before the next one is sent.
+
+        Raises:
+            LogUnavailable: a send failed, or was not acknowledged in time; its outcome is unknown.
+        """
+        producer = await self._current()
+        try:
+            async with _kafka_answers():
+                batch = producer.create_batch()
+                for record in records:
+                    headers = list(record.headers)
+                    if batch.append(key=record.key, value=record.value, timestamp=None, headers=headers) is None:
+                        await (await producer.send_batch(batch, topic, partition=partition))
+                        batch = producer.create_batch()
+                        batch.append(key=record.key, value=record.value, timestamp=None, headers=headers)
+                await (await producer.send_batch(batch, topic, partition=partition))
+        except LogUnavailable:
+            await self._give_up(producer)
+            raise
+
+    async def stop(self) -> None:
+        """Close the producer, if there is one."""
+        if self._producer is not None:
+            await self._give_up(self._producer)
+
+    async def _current(self) -> AIOKafkaProducer:
+        async with self._one_at_a_time:
+            if self._producer is None:
+                self._producer = await self._started()
+            return self._producer
+
+    async def _started(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            enable_idempotence=True,
+            acks="all",
+            max_batch_size=EVENTS_A_SEND_BYTES,
+            request_timeout_ms=int(ANSWER_WITHIN_S * 1000),
+        )
+        try:
+            async with _kafka_answers():
+                await producer.start()
+        except LogUnavailable:
+            await producer.stop()
+            raise
+        return producer
+
+    async def _give_up(self, producer: AIOKafkaProducer) -> None:
+        if self._producer is producer:
+            self._producer = None
+            with contextlib.suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await producer.stop()
+
+
+class KafkaCommandLog:
+    """One partition of the commands topic, read by the group's consumer (`owner.CommandLog`)."""
+
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        place: TopicPartition,
+        *,
+        tails: TailReader,
+        partition_of: Callable[[bytes], int],
+        done: Callable[[TopicPartition, int], None],
+    ) -> None:
+        self._consumer = consumer
+        self._place = place
+        self._tails = tails
+        self._done = done
+        self.partition_of = partition_of
+
+    def pause(self) -> None:
+        """Fetch nothing until `resume`; a partition that was taken away needs no pause."""
+        with contextlib.suppress(IllegalStateError):
+            self._consumer.pause(self._place)
+
+    def resume(self) -> None:
+        """Fetch again."""
+        with contextlib.suppress(IllegalStateError):
+            self._consumer.resume(self._place)
+
+    def seek(self, offset: int) -> None:
+        """Go on at this offset."""
+        try:
+            self._consumer.seek(self._place, offset)
+        except IllegalStateError as error:
+            raise LogUnavailable("the partition was taken away") from error
+
+    async def fetch(self, *, most: int, wait_s: float) -> Sequence[CommandRecord]:
+        """Give the next records, in order; none when none came in time."""
+        try:
+            batches = await self._consumer.getmany(self._place, timeout_ms=int(wait_s * 1000), max_records=most)
+        except KafkaError as error:
+            raise LogUnavailable(f"Kafka: {type(error).__name__} {error}") from error
+        return [command_record(record) for record in batches.get(self._place, ())]
+
+    async def bounds(self) -> LogBounds:
+        """Say how far the log reaches."""
+        return await self._tails.bounds(self._place)
+
+    async def record_at(self, offset: int) -> CommandRecord | None:
+        """Give one record; None where the log holds none at that offset."""
+        records = await self._tails.read(self._place, offset, offset + 1)
+        return command_record(records[0]) if records else None
+
+    async def committed(self) -> int:
+        """Give the group's committed offset, 0 where it has none."""
+        async with _kafka_answers():
+            return await self._consumer.committed(self._place) or 0
+
+    def done(self, offset: int) -> None:
+        """Everything below is published: it may be committed."""
+        self._done(self._place, offset)
+
+
+class KafkaAnswers:
+    """One partition of the events and dead-letter topics (`owner.Answers`)."""
+
+    def __init__(self, settings: Settings, partition: int, *, tails: TailReader, publisher: Publisher) -> None:
+        self._events = TopicPartition(settings.events_topic, partition)
+        self._dead_letters = TopicPartition(settings.dead_letters_topic, partition)
+        self._partition = partition
+        self._tails = tails
+        self._publisher = publisher
+
+    async def published(self) -> EventPlace:
+        """Read the highest place in the tail: old sends may have landed behind newer ones, so not just the last."""
+        highest = NOWHERE
+        for record in await self._tails.tail(self._events):
+            place = event_place(record.value, self._partition)
+            if place is not None and place > highest:
+                highest = place
+        return highest
+
+    async def dead_lettered(self) -> int:
+        """Read the highest source offset in the tail."""
+        highest = -1
+        for record in await self._tails.tail(self._dead_letters):
+            source = dead_letter_source(record.headers)
+            if source is not None:
+                highest = max(highest, source)
+        return highest
+
+    async def publish_events(self, records: Sequence[OutRecord]) -> None:
+        """Append events in order."""
+        await self._publisher.send(self._events.topic, self._partition, records)
+
+    async def publish_dead_letters(self, records: Sequence[OutRecord]) -> None:
+        """Append dead letters in order."""
+        await self._publisher.send(self._dead_letters.topic, self._partition, records)

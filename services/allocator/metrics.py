@@ -1,0 +1,61 @@
+"""What an allocator counts, for Prometheus."""
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from schemas.events import Event
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class AllocatorMetrics:
+    """All partitions of one allocator, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.decisions = Counter("opd_decisions", "Commands answered.", ["partition"], registry=self.registry)
+        self.events = Counter("opd_events", "Events caused, by type.", ["type"], registry=self.registry)
+        self.rejections = Counter("opd_rejections", "Commands refused, by reason.", ["reason"], registry=self.registry)
+        self.dead_letters = Counter("opd_dead_letters", "Unreadable records.", ["partition"], registry=self.registry)
+        self.rewinds = Counter("opd_rewinds", "Partitions taken again.", ["partition"], registry=self.registry)
+        self.batch = Histogram(
+            "opd_batch_records",
+            "Records a batch.",
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+            registry=self.registry,
+        )
+        self.script = Histogram("opd_script_seconds", "A script call.", buckets=_SECONDS, registry=self.registry)
+        self.owned = Gauge("opd_partitions_owned", "Partitions at work.", registry=self.registry)
+
+
+class PartitionMetrics:
+    """The share of one partition."""
+
+    def __init__(self, metrics: AllocatorMetrics, partition: int) -> None:
+        label = str(partition)
+        self._metrics = metrics
+        self._decisions = metrics.decisions.labels(label)
+        self._dead_letters = metrics.dead_letters.labels(label)
+        self.rewinds = metrics.rewinds.labels(label)
+        self.batch = metrics.batch
+        self.script = metrics.script
+
+    def count(self, answers: Iterable[Sequence[Event]], *, dead_letters: int) -> None:
+        """Count what a batch was answered with."""
+        types: Tally[str] = Tally()
+        reasons: Tally[str] = Tally()
+        decided = 0
+        for events in answers:
+            decided += 1
+            for event in events:
+                types[event.type] += 1
+                if event.type == "CommandRejected":
+                    reasons[event.data["reason"]] += 1
+        self._decisions.inc(decided)
+        self._dead_letters.inc(dead_letters)
+        for name, count in types.items():
+            self._metrics.events.labels(name).inc(count)
+        for reason, count in reasons.items():
+            self._metrics.rejections.labels(reason).inc(count)

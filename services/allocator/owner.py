@@ -1,0 +1,359 @@
+"""The owner of one partition: the protocol of spec §4 from taking it to letting it go.
+
+Take: pause (the group does, before it awaits anything), fence with the group's generation, then read the marks, seek
+to min(applied + 1, max(published, committed)), resume. Work: read a batch, let the slot store decide what is not
+applied and answer from its stored outcomes what is, publish dead letters, then events, each only if it is not in the
+log already. Whatever turns out otherwise than expected leads back to taking.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from allocation_core.store import (
+    NOTHING_APPLIED,
+    BatchedCommand,
+    HalfWritten,
+    Marks,
+    Rewind,
+    SlotStore,
+    Superseded,
+    Unfenced,
+    record_digest,
+)
+from schemas.commands import Command
+from schemas.events import Event
+from services.allocator.metrics import PartitionMetrics
+from services.allocator.records import (
+    NOWHERE,
+    CommandRecord,
+    EventPlace,
+    OutRecord,
+    dead_letter,
+    event_records,
+    read_record,
+)
+from services.errors import OpdError
+
+log = structlog.get_logger(__name__)
+
+BATCH_RECORDS = 500
+FETCH_WAIT_S = 1.0
+IDLE_CHECK_S = 3.0
+RETRY_AFTER_S = 0.5
+
+
+class LogBounds(NamedTuple):
+    """The commands topic's first offset that is still there, and the next that will be written."""
+
+    first: int
+    end: int
+
+
+class CommandLog(Protocol):
+    """One partition of the commands topic, as the group's consumer reads it."""
+
+    def pause(self) -> None:
+        """Fetch nothing until `resume`; takes effect at once."""
+
+    def resume(self) -> None:
+        """Fetch again, from where `seek` put it."""
+
+    def seek(self, offset: int) -> None:
+        """Go on at this offset."""
+
+    async def fetch(self, *, most: int, wait_s: float) -> Sequence[CommandRecord]:
+        """Give the next records, in order; none when none came in time."""
+
+    async def bounds(self) -> LogBounds:
+        """Say how far the log reaches."""
+
+    async def record_at(self, offset: int) -> CommandRecord | None:
+        """Give one record; None where the log holds none at that offset."""
+
+    async def committed(self) -> int:
+        """Give the group's committed offset, 0 where it has none."""
+
+    def done(self, offset: int) -> None:
+        """Everything below is published: it may be committed."""
+
+    def partition_of(self, key: bytes) -> int:
+        """Give the partition that Kafka's default partitioner puts a key in."""
+
+
+class Answers(Protocol):
+    """The events and dead-letter topics, in the owner's partition."""
+
+    async def published(self) -> EventPlace:
+        """Read the highest place in the tail of the events topic; NOWHERE where there is none."""
+
+    async def dead_lettered(self) -> int:
+        """Read the highest source offset in the tail of the dead-letter topic; -1 where there is none."""
+
+    async def publish_events(self, records: Sequence[OutRecord]) -> None:
+        """Append events so that no later one can land without an earlier one; acknowledged on return.
+
+        A failed send ends the session: what landed is not known, so the marks are read again before anything is sent.
+        """
+
+    async def publish_dead_letters(self, records: Sequence[OutRecord]) -> None:
+        """Append dead letters; acknowledged on return. A failed send ends the session likewise."""
+
+
+class LogUnavailable(Exception):  # noqa: N818  it is Kafka that is unavailable
+    """Kafka did not answer, or did not acknowledge what was sent; both topics' methods raise it."""
+
+
+class Unrecoverable(OpdError):  # noqa: N818  what the operator must decide
+    """The state cannot be led on from this log; going on would mean to guess. The text says what to do."""
+
+
+class Owner:
+    """Takes one partition and works on it until stopped.
+
+    Attributes:
+        state: "taking", "working", "waiting: …" (for what), "superseded", or "stopped".
+    """
+
+    def __init__(  # noqa: PLR0913  its collaborators
+        self,
+        partition: int,
+        *,
+        generation: int,
+        commands: CommandLog,
+        answers: Answers,
+        store: SlotStore,
+        commands_topic: str,
+        metrics: PartitionMetrics,
+    ) -> None:
+        self.partition = partition
+        self.state = "taking"
+        self._generation = generation
+        self._commands = commands
+        self._answers = answers
+        self._store = store
+        self._commands_topic = commands_topic
+        self._metrics = metrics
+        self._applied = NOTHING_APPLIED
+        self._published = NOWHERE
+        self._dead_lettered = -1
+        self._committed = 0
+        self._outcome_was_missing_at = -1
+        self._stopping = False
+        self._in_batch = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin; the task ends when stopped or superseded, and fails with Unrecoverable."""
+        self._task = asyncio.create_task(self._run(), name=f"owner of partition {self.partition}")
+        return self._task
+
+    async def stop(self, *, within_s: float) -> None:
+        """Let the batch in flight finish, but no longer than so, and end."""
+        self._stopping = True
+        if self._task is None or self._task.done():
+            return
+        if self._in_batch:
+            await asyncio.wait([self._task], timeout=within_s)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def committed(self, offset: int) -> None:
+        """Note that the group's committed offset is this one now: outcomes below it may go."""
+        self._committed = max(self._committed, offset)
+
+    async def _run(self) -> None:
+        try:
+            while not self._stopping:
+                await self._take_and_work()
+        finally:
+            self.state = "superseded" if self.state == "superseded" else "stopped"
+
+    async def _take_and_work(self) -> None:
+        try:
+            self.state = "taking"
+            await self._take()
+            self.state = "working"
+            await self._work()
+        except (Unfenced, Rewind, HalfWritten) as found:
+            self._metrics.rewinds.inc()
+            log.warning("taking the partition again", partition=self.partition, why=str(found))
+        except Superseded as found:
+            self.state = "superseded"
+            self._stopping = True
+            log.warning("another owner has the partition", partition=self.partition, why=str(found))
+        except RedisError as error:
+            await self._wait("Redis", error)
+        except LogUnavailable as error:
+            await self._wait("Kafka", error)
+        finally:
+            self._in_batch = False
+            self._commands.pause()
+
+    async def _wait(self, for_what: str, error: Exception) -> None:
+        if self.state != f"waiting: {for_what}":
+            log.warning("waiting", partition=self.partition, for_what=for_what, error=str(error))
+        self.state = f"waiting: {for_what}"
+        await asyncio.sleep(RETRY_AFTER_S)
+
+    # ------------------------------------------------------------------------------------------------------- taking
+
+    async def _take(self) -> None:
+        marks = await self._store.fence(self._generation)
+        if marks.half_written:
+            log.warning("the state was half written and is rebuilt from the log", partition=self.partition)
+            await self._store.clear(self._generation)
+            marks = await self._store.fence(self._generation)
+        # Only now: what a fenced owner had in flight may have landed until here.
+        self._published = await self._answers.published()
+        self._dead_lettered = await self._answers.dead_lettered()
+        self._committed = await self._commands.committed()
+        self._applied = marks.applied
+        bounds = await self._commands.bounds()
+        start = min(marks.applied + 1, max(self._published.offset, self._committed))
+        await self._refuse_a_foreign_log(marks, bounds, start)
+        self._commands.seek(start)
+        self._commands.resume()
+        log.info(
+            "partition taken",
+            partition=self.partition,
+            generation=self._generation,
+            applied=marks.applied,
+            published=self._published.offset,
+            committed=self._committed,
+            start=start,
+            end=bounds.end,
+        )
+
+    async def _refuse_a_foreign_log(self, marks: Marks, bounds: LogBounds, start: int) -> None:
+        place = f"partition {self.partition} of {self._commands_topic}"
+        if marks.applied >= bounds.end:
+            raise Unrecoverable(
+                f"{place} ends at offset {bounds.end}, but Redis has applied {marks.applied}: the log lost records, or "
+                f"this Redis belongs to another log. Point OPD_REDIS_URL at the right Redis, or at an empty one."
+            )
+        if self._published.offset >= bounds.end:
+            raise Unrecoverable(
+                f"{place} ends at offset {bounds.end}, but the events topic answers {self._published.offset}: the "
+                f"log lost records, or the events belong to another log. Nothing would be said of new commands."
+            )
+        if start < bounds.first:
+            raise Unrecoverable(
+                f"{place} begins at offset {bounds.first}, but {start} is needed: the state of Redis (applied "
+                f"{marks.applied}) cannot be led on. Restore a Redis that applied at least offset {bounds.first - 1}."
+            )
+        if marks.applied >= bounds.first:
+            record = await self._commands.record_at(marks.applied)
+            if record is None or record_digest(record.key, record.value) != marks.digest:
+                raise Unrecoverable(
+                    f"{place} holds another record at offset {marks.applied} than the one that Redis applied: this "
+                    f"Redis belongs to another log. Point OPD_REDIS_URL at the right Redis, or at an empty one."
+                )
+
+    # ------------------------------------------------------------------------------------------------------ working
+
+    async def _work(self) -> None:
+        checked_at = time.monotonic()
+        while not self._stopping:
+            records = await self._commands.fetch(most=BATCH_RECORDS, wait_s=FETCH_WAIT_S)
+            if records:
+                self._in_batch = True
+                await self._answer(records)
+                self._in_batch = False
+                checked_at = time.monotonic()
+            elif time.monotonic() - checked_at >= IDLE_CHECK_S:
+                await self._store.check(generation=self._generation, expected=self._applied)
+                checked_at = time.monotonic()
+
+    async def _answer(self, records: Sequence[CommandRecord]) -> None:
+        applied = [record for record in records if record.offset <= self._applied]
+        if applied:
+            await self._answer_part(applied, decided=True)
+        fresh = records[len(applied) :]
+        if fresh:
+            await self._answer_part(fresh, decided=False)
+
+    async def _answer_part(self, records: Sequence[CommandRecord], *, decided: bool) -> None:
+        commands: dict[int, Command] = {}
+        faults: dict[int, str] = {}
+        for record in records:
+            read = read_record(record, self.partition, self._commands.partition_of)
+            if isinstance(read, str):
+                faults[record.offset] = read
+            else:
+                commands[record.offset] = read
+        events = await self._outcomes(commands) if decided else await self._decide(records, commands)
+        await self._publish(records, commands, faults, events)
+        self._commands.done(records[-1].offset + 1)
+        self._metrics.count(events.values(), dead_letters=len(faults))
+
+    async def _decide(
+        self, records: Sequence[CommandRecord], commands: Mapping[int, Command]
+    ) -> dict[int, list[Event]]:
+        last = records[-1]
+        batch = [
+            BatchedCommand(record.offset, record.timestamp_ms, commands[record.offset])
+            for record in records
+            if record.offset in commands
+        ]
+        with self._metrics.script.time():
+            events = await self._store.decide(
+                batch,
+                generation=self._generation,
+                expected=self._applied,
+                committed=self._committed,
+                last=last.offset,
+                digest=record_digest(last.key, last.value),
+            )
+        self._applied = last.offset
+        self._metrics.batch.observe(len(records))
+        return events
+
+    async def _outcomes(self, commands: Mapping[int, Command]) -> dict[int, list[Event]]:
+        """Give the stored outcomes of commands that are applied already; they are never decided again."""
+        if not commands:
+            await self._store.check(generation=self._generation, expected=self._applied)
+            return {}
+        events = await self._store.outcomes(commands, generation=self._generation, expected=self._applied)
+        needed_from = max(self._committed, self._published.offset)
+        missing = [offset for offset in commands if offset not in events and offset >= needed_from]
+        if missing:
+            if self._outcome_was_missing_at == missing[0]:
+                raise Unrecoverable(
+                    f"partition {self.partition}: the command at offset {missing[0]} was applied, but its outcome is "
+                    f"neither stored nor published. Empty this Redis to rebuild it from the log."
+                )
+            self._outcome_was_missing_at = missing[0]
+            raise Rewind(f"no outcome of offset {missing[0]}")
+        return events
+
+    async def _publish(
+        self,
+        records: Sequence[CommandRecord],
+        commands: Mapping[int, Command],
+        faults: Mapping[int, str],
+        events: Mapping[int, Sequence[Event]],
+    ) -> None:
+        said_up_to = max(self._dead_lettered, self._published.offset, self._committed - 1)
+        letters = [
+            dead_letter(record, faults[record.offset], self._commands_topic, self.partition)
+            for record in records
+            if record.offset in faults and record.offset > said_up_to
+        ]
+        if letters:
+            await self._answers.publish_dead_letters(letters)
+        out: list[OutRecord] = []
+        for record in records:
+            said = events.get(record.offset)
+            if said and record.offset >= self._committed:
+                out += event_records(self.partition, record, commands[record.offset], said, self._published)
+        if out:
+            await self._answers.publish_events(out)
+        if events:
+            last = max(events)
+            self._published = max(self._published, EventPlace(last, len(events[last]) - 1))
+        self._dead_lettered = max(self._dead_lettered, *faults, -1)
