@@ -151,12 +151,13 @@ class Publisher:
             raise
         return producer
 
-    async def _give_up(self, producer: AIOKafkaProducer) -> None:
-        if self._producer is producer:
-            self._producer = None
-            with contextlib.suppress(KafkaError, TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await producer.stop()
+    async def _give_up(self, failed: AIOKafkaProducer) -> None:
+        if self._producer is None or self._producer is not failed:
+            return
+        producer, self._producer = self._producer, None
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await producer.stop()
 
 
 class KafkaCommandLog:

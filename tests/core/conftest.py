@@ -1,15 +1,24 @@
 """The engines that are held to the contract; each test that asks for `make_engine` runs once for each of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from allocation_core.model import Model
+from tests.conftest import REDIS_SERVER
 from tests.core.conformance import Engine
+from tests.core.engines import StoreEngine
+
+SERVERS = ["valkey_server", *(["redis_server"] if REDIS_SERVER else [])]
 
 
-@pytest.fixture(params=["model"])
-def make_engine(request: pytest.FixtureRequest) -> Callable[[], Engine]:
-    """What gives an engine that has decided nothing yet."""
-    engines: dict[str, Callable[[], Engine]] = {"model": Model}
-    return engines[request.param]
+@pytest.fixture(params=["model", *SERVERS])
+def make_engine(request: pytest.FixtureRequest) -> Iterator[Callable[[], Engine]]:
+    """What gives an engine that has decided nothing yet: the model, or the slot store on a server that is here."""
+    if request.param == "model":
+        yield Model
+        return
+    url = request.getfixturevalue(request.param).url
+    with ExitStack() as engines:
+        yield lambda: engines.enter_context(StoreEngine(url))
