@@ -7,7 +7,7 @@ looks at a clock, at dice or at the outside: events follow from the commands and
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic_core import to_json
 
@@ -28,7 +28,7 @@ from schemas.commands import (
     SetSlotCapacity,
 )
 from schemas.events import Event
-from schemas.words import RejectionReason, Source, Status
+from schemas.words import PreemptionReason, PromotionReason, ReassignmentReason, RejectionReason, Source, Status
 
 PAST_DAYS: Final = 1
 AHEAD_DAYS: Final = 180
@@ -36,7 +36,6 @@ MEMORY_DAYS: Final = 7
 MAX_WAITING: Final = 1000
 MAX_DOCTORS: Final = 200
 
-Promotion = Literal["CANCELLATION", "NO_SHOW", "CAPACITY_RAISED", "DOCTOR_AVAILABLE", "DOCTOR_REGISTERED"]
 Refusal = RejectionReason | None
 
 
@@ -184,7 +183,7 @@ class Department:
         if session is not None:
             pool.leave(token)
             pool.seat(token, session)
-            self._tell("TokenPromoted", token, reason="UPGRADED")
+            self._tell("TokenPromoted", token, reason=PromotionReason.UPGRADED)
 
     def _find_seat(self, token: Token) -> Session | None:
         """Give a session with a seat for a token: by R5 or, for an emergency, by R6."""
@@ -200,22 +199,23 @@ class Department:
         victim = session.confirmed.first
         victim.pool.leave(victim)
         other = victim.pool.least_loaded(victim.pin, other_than=session)
-        self._displace(victim, session, other, {"reason": "EMERGENCY", "by_token_id": emergency.token_id})
+        self._displace(victim, session, other, PreemptionReason.EMERGENCY, by_token_id=emergency.token_id)
 
-    def _displace(self, token: Token, lost: Session, other: Session | None, why: dict[str, str]) -> None:
+    def _displace(self, token: Token, lost: Session, other: Session | None, why: PreemptionReason, **by: str) -> None:
         """R6, R18: seat a token that has left its seat elsewhere, else let it wait with its own arrival."""
         doctor_id = lost.doctor.doctor_id
         if other is None:
             token.times_preempted += 1
             position = token.pool.wait(token)
-            self._tell("TokenPreempted", token, position=position, lost_doctor_id=doctor_id, **why)
+            self._tell("TokenPreempted", token, position=position, lost_doctor_id=doctor_id, reason=why, **by)
         else:
             token.pool.seat(token, other)
-            self._tell("TokenReassigned", token, from_doctor_id=doctor_id, **why)
+            reason = ReassignmentReason(why)
+            self._tell("TokenReassigned", token, from_doctor_id=doctor_id, reason=reason, **by)
 
     # Seats freed
 
-    def _promote(self, pool: Pool, reason: Promotion) -> None:
+    def _promote(self, pool: Pool, reason: PromotionReason) -> None:
         """R9: of an open pool's waitlist, in order, give each a seat who has an eligible doctor."""
         while (promotion := pool.next_to_promote()) is not None:
             token, session = promotion
@@ -236,7 +236,7 @@ class Department:
         _end(token, Status.CANCELLED)
         self._tell("TokenCancelled", token, **_if_given(command.data.reason))
         if token.session is not None:
-            self._promote(token.pool, "CANCELLATION")
+            self._promote(token.pool, PromotionReason.CANCELLATION)
         return None
 
     def mark_no_show(self, command: MarkNoShow) -> Refusal:
@@ -249,7 +249,7 @@ class Department:
 
         _end(token, Status.NO_SHOW)
         self._tell("TokenNoShow", token)
-        self._promote(token.pool, "NO_SHOW")
+        self._promote(token.pool, PromotionReason.NO_SHOW)
         return None
 
     def check_in(self, command: CheckIn) -> Refusal:
@@ -320,7 +320,7 @@ class Department:
             if not pool.closed and pool.day >= self.day - PAST_DAYS:
                 if not pool.is_worked_by(data.doctor_id):
                     self._displace_all(pool, data.doctor_id)
-                self._promote(pool, "DOCTOR_REGISTERED")
+                self._promote(pool, PromotionReason.DOCTOR_REGISTERED)
         return None
 
     def set_slot_capacity(self, command: SetSlotCapacity) -> Refusal:
@@ -347,7 +347,7 @@ class Department:
                 "over_by": max(0, session.taken - data.capacity),
             },
         )
-        self._promote(pool, "CAPACITY_RAISED")
+        self._promote(pool, PromotionReason.CAPACITY_RAISED)
         return None
 
     def set_doctor_availability(self, command: SetDoctorAvailability) -> Refusal:
@@ -377,7 +377,7 @@ class Department:
             return
         session.available = available
         if available:
-            self._promote(pool, "DOCTOR_AVAILABLE")
+            self._promote(pool, PromotionReason.DOCTOR_AVAILABLE)
         else:
             self._displace_all(pool, doctor_id)
 
@@ -389,7 +389,7 @@ class Department:
         for token in sorted([*lost.confirmed, *lost.checked_in], key=by_class_then_arrival):
             pool.leave(token)
             other = self._find_seat(token)
-            self._displace(token, lost, other, {"reason": "DOCTOR_UNAVAILABLE"})
+            self._displace(token, lost, other, PreemptionReason.DOCTOR_UNAVAILABLE)
 
     def close_slot(self, command: CloseSlot) -> Refusal:
         """R19: nothing is granted in the pool any more, so nobody waits on."""
