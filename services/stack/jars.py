@@ -1,6 +1,7 @@
 """Kafka's jars: fetched once for all clones of this user, checked against `kafka.lock` before every start.
 
-`python -m services.stack.jars` writes the lock anew; it holds names, versions and sha256 sums, and no host.
+`python -m services.stack.jars` fetches them ahead of their use; `… jars lock` writes the lock anew, which holds names,
+versions and sha256 sums, and no host.
 """
 
 import fcntl
@@ -105,5 +106,16 @@ def write_lock() -> None:
     LOCK.write_text((environment.path / "jgo.lock.toml").read_text())
 
 
+def main() -> None:
+    """Fetch, or lock."""
+    if sys.argv[1:] == ["lock"]:
+        write_lock()
+        return
+    try:
+        class_path(lambda text: sys.stderr.write(f"{text}\n"))
+    except OpdError as error:
+        sys.exit(f"opd: {error}")
+
+
 if __name__ == "__main__":
-    write_lock()
+    main()

@@ -1,0 +1,46 @@
+# Every target sets .venv up by itself when that is needed; OPTIONS are handed on, e.g. make demo OPTIONS=--json
+PYTHON ?= python3
+OPTIONS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint up bench
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(READY) ## set .venv up with everything that is locked
+
+demo: $(READY) ## a simulated day through the real system, shown live and audited
+	@$(BIN)/opd demo $(OPTIONS)
+
+test: $(READY) ## every test; needs no server of yours
+	@$(BIN)/python -m services.stack.jars
+	@$(BIN)/python -m pytest $(OPTIONS)
+
+lint: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+up: $(READY) ## the whole system on this machine until Ctrl-C
+	@$(BIN)/opd up $(OPTIONS)
+
+bench: $(READY) ## decisions a second on this machine
+	@$(BIN)/python -m benchmarks $(OPTIONS)
+
+# uv installs in seconds; where it cannot reach an index, pip may: it knows the machine's own configuration.
+$(READY): pyproject.toml requirements.lock requirements-bootstrap.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is not: try make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Setting up .venv: downloads about 100 MB the first time"
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || \
+		{ echo "$(PYTHON) cannot make a venv: install its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
+	@{ $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock && \
+		$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock; } || \
+		$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock || \
+		{ echo "The packages of requirements.lock cannot be installed: is there a network, or a mirror in pip's configuration?" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
