@@ -16,8 +16,8 @@ from allocation_core.model import Model
 from schemas.commands import Command
 from schemas.wire import CONTENT_TYPE, UnreadableRecord, read_command, rfc3339, write_event
 from services.auditor.books import Department
-from services.auditor.events import EventRecord
-from services.auditor.merge import ERROR_HEADERS, Letter, Merge
+from services.auditor.events import EventRecord, read_event
+from services.auditor.merge import ERROR_HEADERS, Letter, Merge, read_letter
 from services.auditor.records import Kind, Log, Record
 from services.auditor.report import Invariant, RecordName, Report
 
@@ -45,8 +45,8 @@ class PartitionAudit:
         self.model = Model()
         self._log, self._partition, self._report = log, partition, report
         self._commands = log.read(Kind.COMMANDS, partition)
-        self._events = Merge(log, Kind.EVENTS, partition, report)
-        self._letters = Merge(log, Kind.DEAD_LETTERS, partition, report)
+        self._events = Merge(log, Kind.EVENTS, partition, read_event, report)
+        self._letters = Merge(log, Kind.DEAD_LETTERS, partition, read_letter, report)
         self._departments: dict[bytes, Department] = {}
 
     def run(self, progress: Progress) -> None:
@@ -83,7 +83,7 @@ class PartitionAudit:
 
     def _audit_readable(self, record: Record, command: Command) -> None:
         expected = self._replay(record, command)
-        events = [said for said in self._events.take(record.offset, len(expected)) if isinstance(said, EventRecord)]
+        events = self._events.take(record.offset, len(expected))
         self._check_one_decision(record, events)
         self._check_bytes(record, expected, events)
         for letter in self._letters.take(record.offset, 0):
@@ -96,7 +96,7 @@ class PartitionAudit:
         department.enter(record, command, events)
 
     def _audit_unreadable(self, record: Record) -> None:
-        letters = [said for said in self._letters.take(record.offset, 1) if isinstance(said, Letter)]
+        letters = self._letters.take(record.offset, 1)
         if not letters:
             self._breach(Invariant.I3, "an unreadable record without a dead letter", record)
         for letter in letters:
@@ -160,8 +160,8 @@ class PartitionAudit:
             )
             self._breach(Invariant.I3, text, record, letter)
 
-    def _breach(self, invariant: Invariant, text: str, record: Record, *said: EventRecord | Letter) -> None:
-        names = [RecordName.of(one.record, one.event_id) for one in said]
+    def _breach(self, invariant: Invariant, text: str, record: Record, *answers: EventRecord | Letter) -> None:
+        names = [RecordName.of(answer.record, answer.event_id) for answer in answers]
         self._report.breach(invariant, text, *names, RecordName.of(record))
 
 

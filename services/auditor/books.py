@@ -69,6 +69,7 @@ _AFTER = {
     "TokenCompleted": Status.COMPLETED,
     "TokenExpired": Status.EXPIRED,
 }
+_FIXED = ("token_no", "patient_id", "date", "slot", "source")
 _STATUSES = {status.value: status for status in Status}
 _SOURCES = {source.value: source for source in Source}
 
@@ -86,13 +87,13 @@ class Department:
         self._pools: dict[tuple[str, str], Pool] = {}
         self._tokens: dict[str, Token] = {}
         self._command: Command
-        self._record: RecordName
+        self._record: Record
         self._touched: set[Pool] = set()
         self._taken_before: dict[tuple[Pool, str], int] = {}
 
     def enter(self, record: Record, command: Command, events: Sequence[EventRecord]) -> None:
         """Enter a command's events, each seen for the first time, and check what they did."""
-        self._command, self._record = command, RecordName.of(record)
+        self._command, self._record = command, record
         self._touched.clear()
         self._taken_before.clear()
         self._days_go_by(record.timestamp_ms)
@@ -255,7 +256,9 @@ class Department:
     # The checks.
 
     def _breach(self, invariant: Invariant, text: str, event: EventRecord, *others: RecordName) -> None:
-        self._report.breach(invariant, text, RecordName.of(event.record, event.event_id), *others, self._record)
+        self._report.breach(
+            invariant, text, RecordName.of(event.record, event.event_id), *others, RecordName.of(self._record)
+        )
 
     def _check_sequence(self, event: EventRecord) -> None:
         expected = self._sequence + 1
@@ -288,15 +291,10 @@ class Department:
 
     def _check_unchanged(self, token: Token, event: EventRecord) -> None:
         data, pool = event.data, token.pool
-        fixed = {
-            "token_no": token.token_no,
-            "patient_id": token.patient_id,
-            "date": pool.date,
-            "slot": pool.slot,
-            "source": "EMERGENCY" if event.type == "TokenUpgraded" else token.source.value,
-        }
-        changed = [name for name, value in fixed.items() if data[name] != value]
-        if changed:
+        source = "EMERGENCY" if event.type == "TokenUpgraded" else token.source
+        fixed = (token.token_no, token.patient_id, pool.date, pool.slot, source)
+        if tuple(data[name] for name in _FIXED) != fixed:
+            changed = [name for name, value in zip(_FIXED, fixed, strict=True) if data[name] != value]
             self._breach(Invariant.I7, f"{event.type} changes what it must not: {', '.join(changed)}", event)
 
     def _check_transition(self, token: Token, event: EventRecord) -> None:
@@ -391,7 +389,7 @@ class Department:
                     if event.data.get("doctor_id") == doctor_id
                 ]
                 text = f"session {doctor_id} {pool.date} {pool.slot} is given a seat more: {why}"
-                self._report.breach(Invariant.I1, text, *guilty, self._record)
+                self._report.breach(Invariant.I1, text, *guilty, RecordName.of(self._record))
 
     def _check_waitlists(self, events: Sequence[EventRecord]) -> None:
         """I6; where it does not hold it is said once, and again only if R9 came by and left it so."""
@@ -403,7 +401,7 @@ class Department:
                 pool.excused = True
                 token, doctor_id = stranded
                 text = f"{token.token_id} waits though {doctor_id} has a seat for it"
-                self._report.breach(Invariant.I6, text, self._record, token.record)
+                self._report.breach(Invariant.I6, text, RecordName.of(self._record), token.record)
 
     def _was_gone_through(self, pool: Pool, events: Sequence[EventRecord]) -> bool:
         """Whether R9 came by: a seat was freed, or somebody promoted."""

@@ -68,11 +68,11 @@ def read_event(record: Record) -> EventRecord | None:
     try:
         envelope = from_json(record.value or b"")
         event_id, kind, sequence, data = envelope["id"], envelope["type"], envelope["sequence"], envelope["data"]
-        partition, offset, n = (int(number) for number in event_id.split("-"))
-        event = EventRecord(record, event_id, (offset, n), kind[4:-3], int(sequence), data)
+        partition, offset, n = event_id.split("-")
+        event = EventRecord(record, event_id, (int(offset), int(n)), kind[4:-3], int(sequence), data)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    if event_id != f"{record.partition}-{offset}-{n}" or partition != record.partition:
+    if partition != str(record.partition) or event_id != f"{partition}-{event.place[0]}-{event.place[1]}":
         return None
     return event if kind == f"opd.{event.type}.v1" and _fits(event) else None
 

@@ -105,9 +105,8 @@ class KafkaLog:
         """Take note of where the topics end: the commands first, so that what they caused is looked for behind."""
         topics = await check_topics(settings, timeout_s=max(1.0, wait_s))
         log = cls(settings, loop, cleanup, topics[0].partitions, wait_s)
-        consumer = log.consumer()
+        consumer = await log._connect()
         try:
-            await consumer.start()
             commands = log._partitions_of(Kind.COMMANDS)
             answers = [*log._partitions_of(Kind.EVENTS), *log._partitions_of(Kind.DEAD_LETTERS)]
             _refuse_a_trimmed_log(await consumer.beginning_offsets([*commands, *answers]))
@@ -126,10 +125,7 @@ class KafkaLog:
     def read(self, kind: Kind, partition: int) -> "KafkaReader":
         """Begin to read a partition of a topic."""
         where = TopicPartition(self._topics[kind], partition)
-        consumer = self.consumer()
-        self._loop.run(consumer.start())
-        consumer.assign([where])
-        self._loop.run(consumer.seek_to_beginning(where))
+        consumer = self._loop.run(self._read_from_the_beginning(where))
         reader = KafkaReader(consumer, where, self._ends[where], self._deadline, self._loop)
         self._cleanup.callback(reader.close)
         return reader
@@ -138,14 +134,26 @@ class KafkaLog:
         """Give the offset below which commands stood once the ends of the other topics were known."""
         return self._commands_ends[TopicPartition(self._settings.commands_topic, partition)]
 
-    def consumer(self) -> AIOKafkaConsumer:
+    async def _read_from_the_beginning(self, where: TopicPartition) -> AIOKafkaConsumer:
+        consumer = await self._connect()
+        consumer.assign([where])
+        await consumer.seek_to_beginning(where)
+        return consumer
+
+    async def _connect(self) -> AIOKafkaConsumer:
         """Give a consumer that belongs to no group."""
-        return AIOKafkaConsumer(
+        consumer = AIOKafkaConsumer(
             bootstrap_servers=self._settings.kafka_bootstrap_servers,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=_FETCH_BYTES,
         )
+        try:
+            await consumer.start()
+        except KafkaError:
+            await consumer.stop()
+            raise
+        return consumer
 
     def _partitions_of(self, kind: Kind) -> list[TopicPartition]:
         return [TopicPartition(self._topics[kind], number) for number in range(self.partitions)]

@@ -215,6 +215,13 @@ class Department:
             due_ms = clock_ms("09:05") + nth * 17 * MINUTE_MS
             self._at(due_ms, self._post, Posting(due_ms, "", "unreadable", key, value))
 
+        if self._plan.number == 0:
+            used = self._envelope(
+                self._command_id(1), "SetSlotCapacity", "admin/roster", self._capacity(self._plan.doctors[0], 1)
+            )
+            due_ms = clock_ms("08:05")
+            self._at(due_ms, self._post, Posting(due_ms, used["id"], "SetSlotCapacity", self._key, to_json(used)))
+
     def _mistakes(self) -> list[tuple[str, dict[str, Any]]]:
         today = date.fromisoformat(self._day.day)
         asked = self._request("p-mistaken", SLOTS[3], Source.ONLINE)
@@ -407,12 +414,15 @@ class Department:
 
     def _send(self, kind: str, sender: str, data: Mapping[str, Any], due_ms: int) -> Posting:
         self._commands += 1
-        command_id = f"{self._day.run}-{self._plan.department_id}-{self._commands}"
+        command_id = self._command_id(self._commands)
         envelope = self._envelope(command_id, kind, sender, data)
         key = f"{self._day.facility_id}/{envelope['data']['department_id']}".encode()
         posting = Posting(due_ms, command_id, kind, key, to_json(envelope))
         self._outbox.append(posting)
         return posting
+
+    def _command_id(self, number: int) -> str:
+        return f"{self._day.run}-{self._plan.department_id}-{number}"
 
     def _envelope(self, command_id: str, kind: str, sender: str, data: Mapping[str, Any]) -> dict[str, Any]:
         where = {"facility_id": self._day.facility_id, "department_id": self._plan.department_id}

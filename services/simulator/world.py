@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from services.simulator.day import MINUTE_MS, Day
 from services.simulator.department import Department, Posting
 
-STEP_MS = 2 * MINUTE_MS
+STEP_MS = MINUTE_MS
 
 
 class Step(NamedTuple):
