@@ -17,7 +17,7 @@ demo: $(READY) ## a simulated day through the real system, shown live and audite
 	@$(BIN)/opd demo $(OPTIONS)
 
 test: $(READY) ## every test; needs no server of yours
-	@$(BIN)/python -m services.stack.jars
+	@$(BIN)/python -m services.stack
 	@$(BIN)/python -m pytest $(OPTIONS)
 
 lint: $(READY) ## ruff and mypy

@@ -1,7 +1,6 @@
 """Kafka's jars: fetched once for all clones of this user, checked against `kafka.lock` before every start.
 
-`python -m services.stack.jars` fetches them ahead of their use; `… jars lock` writes the lock anew, which holds names,
-versions and sha256 sums, and no host.
+The lock holds names, versions and sha256 sums, and no host; `python -m services.stack lock` writes it anew.
 """
 
 import fcntl
@@ -104,18 +103,3 @@ def write_lock() -> None:
 
     environment = jgo.build(COORDINATES, update=True, cache_dir=cache_folder() / "jgo")
     LOCK.write_text((environment.path / "jgo.lock.toml").read_text())
-
-
-def main() -> None:
-    """Fetch, or lock."""
-    if sys.argv[1:] == ["lock"]:
-        write_lock()
-        return
-    try:
-        class_path(lambda text: sys.stderr.write(f"{text}\n"))
-    except OpdError as error:
-        sys.exit(f"opd: {error}")
-
-
-if __name__ == "__main__":
-    main()

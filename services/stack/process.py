@@ -116,7 +116,7 @@ class Process:
             try:
                 probe()
             except Exception as error:  # noqa: BLE001 - whatever keeps the probe from passing is the reason to show
-                reason = f"is not ready after {timeout_s:.0f} s: {what}: {error}"
+                reason = f"is not ready after {timeout_s:g} s: {what}: {error}"
             else:
                 return
             if not self.running:

@@ -134,7 +134,7 @@ class System:
             settings = self.settings.model_copy(update={"http_port": ports[name]})
             process = Process(name, self._stack.folder / f"{name}.log", inherited_fds=[self._stack.lock_fd])
             self._running[name] = process
-            process.start([sys.executable, "-m", "services.cli", service.name], _environment(settings))
+            process.start([sys.executable, "-m", "services.cli", service.name], environment(settings))
         for name, process in self._running.items():
             with self._progress.part(name):
                 url = f"{self.http[name]}/health/ready"
@@ -152,7 +152,8 @@ def _names(service: Service) -> list[str]:
     return [service.name, *(f"{service.name}-{number}" for number in range(2, service.copies + 1))]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as the environment of a process of ours."""
     return {f"OPD_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value is not None}
 
 

@@ -1,0 +1,162 @@
+"""`opd up` as a process: what it starts, says, leaves behind and survives."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from services.settings import Settings
+from services.stack import KafkaServer, ValkeyServer
+from services.stack.probes import probe_kafka, probe_redis
+from services.stack.system import environment
+from services.topics import check_topics
+from tests.console import OPD, ROOT, opd
+from tests.waiting import until
+
+Up = Callable[..., "Running"]
+END_OF_THE_BOX = f"╰{'─' * 78}╯\n"
+
+
+class Running:
+    """An `opd up --json` that is ready."""
+
+    def __init__(self, state: Path, *words: str, **environment: str) -> None:
+        self._errors = (state.parent / "errors").open("w+")
+        self.process = subprocess.Popen(  # noqa: S603 - our own
+            [*OPD, "up", "--json", f"--state-dir={state}", *words],
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | environment,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.stderr()
+        self.described: dict[str, Any] = json.loads(line)
+        self.children = psutil.Process(self.process.pid).children(recursive=True)
+
+    def stderr(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read()
+
+    def end(self, number: int | None = None) -> int:
+        """Send a signal, if any, wait for the end of it and all it started, and return the exit code."""
+        if number is not None:
+            self.process.send_signal(number)
+        code = self.process.wait(60)
+        until(lambda: not any(map(_lives, self.children)), "all that it started has ended")
+        return code
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self._errors.close()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def up(state: Path) -> Iterator[Up]:
+    """Start `opd up` and wait until it is ready."""
+    started: list[Running] = []
+
+    def start(*words: str, **environment: str) -> Running:
+        started.append(Running(state, *words, **environment))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+def test_it_describes_what_runs_and_stops_it_on_sigterm_and_keeps_the_state(up: Up, state: Path) -> None:
+    running = up("--partitions=2")
+    assert json.loads((state / "stack.json").read_text()) == running.described
+    assert running.described.keys() == {"kafka", "redis", "pids"}
+    assert running.described["pids"].keys() == {"kafka", "redis", "allocator"}
+    probe_kafka(running.described["kafka"])
+    probe_redis(running.described["redis"])
+    again = opd("up", f"--state-dir={state}")
+    assert again.returncode == 1
+    assert again.stderr.startswith(f"opd: {state} is in use by pid {running.process.pid}: a stack runs there already\n")
+    assert running.end(signal.SIGTERM) == 0
+    assert not (state / "stack.json").exists()
+
+    later = up()
+    assert later.described["kafka"] == running.described["kafka"]
+    settings = Settings(kafka_bootstrap_servers=later.described["kafka"])
+    assert [topic.partitions for topic in asyncio.run(check_topics(settings))] == [2, 2, 2]
+    assert later.end(signal.SIGINT) == 0
+
+
+def test_nothing_outlives_a_kill_and_the_next_start_goes_on(up: Up, state: Path) -> None:
+    killed = up()
+    killed.end(signal.SIGKILL)
+    assert (state / "stack.json").exists()
+    assert up().end(signal.SIGTERM) == 0
+
+
+def test_named_servers_are_used_and_not_stopped(
+    up: Up, kafka_server: KafkaServer, valkey_server: ValkeyServer, settings: Settings
+) -> None:
+    running = up(
+        f"--kafka={kafka_server.address}", f"--redis={valkey_server.url}", "--allocators=2", **environment(settings)
+    )
+    assert running.described["kafka"] == kafka_server.address
+    assert running.described["redis"] == valkey_server.url
+    assert running.described["pids"].keys() == {"allocator", "allocator-2"}
+    assert running.end(signal.SIGTERM) == 0
+    probe_kafka(kafka_server.address)
+    probe_redis(valkey_server.url)
+    assert len(asyncio.run(check_topics(settings))) == 3
+
+
+@pytest.mark.parametrize("part", ["allocator", "redis"])
+def test_a_part_that_dies_is_named_and_ends_it(
+    up: Up, part: str, kafka_server: KafkaServer, settings: Settings
+) -> None:
+    running = up(f"--kafka={kafka_server.address}", **environment(settings))
+    os.kill(running.described["pids"][part], signal.SIGKILL)
+    assert running.end() == 1
+    assert f"opd: {part} ended by itself, exit code 137\n  {part} | " in running.stderr()
+
+
+def test_a_person_is_shown_addresses_the_next_steps_and_a_warning(
+    state: Path, kafka_server: KafkaServer, valkey_server: ValkeyServer, settings: Settings
+) -> None:
+    words = ["up", f"--state-dir={state}", f"--kafka={kafka_server.address}", f"--redis={valkey_server.url}"]
+    with subprocess.Popen(  # noqa: S603 - our own
+        [*OPD, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | environment(settings),
+    ) as running:
+        assert running.stdout is not None
+        shown = "".join(iter(running.stdout.readline, END_OF_THE_BOX))
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+    for wanted in (kafka_server.address, valkey_server.url, str(state), "opd simulate", "opd verify", "Ctrl-C"):
+        assert wanted in shown
+    assert "A development stack" in shown
+    assert "\x1b" not in shown + told, "plain where there is no terminal"
+    assert "allocator: ready after" in told

@@ -1,0 +1,66 @@
+"""The console script: quick help, settings and flags, failures in one line."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from services.cli import COMMANDS
+from tests.console import opd
+
+
+def test_help_names_every_command_and_is_quick() -> None:
+    began = os.times().children_user
+    shown = opd("--help")
+    assert all(f" {name} " in shown.stdout for name in COMMANDS)
+    assert os.times().children_user - began < 1.5, "help imports what it does not need"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_its_options(name: str) -> None:
+    shown = opd(name, "--help", COLUMNS="200")
+    assert shown.returncode == 0
+    assert "--debug" in shown.stdout
+
+
+def test_a_wrong_setting_is_named_before_anything_is_touched(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    refused = opd("up", f"--state-dir={state}", OPD_LOG_LEVEL="loud")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("opd: OPD_LOG_LEVEL ('loud'): Input should be 'debug', 'info'")
+    assert len(refused.stderr.splitlines()) == 1
+    assert not state.exists()
+
+
+def test_a_flag_wins_over_the_variable_and_is_named_when_wrong() -> None:
+    refused = opd("topics", "--http-port=99999", OPD_HTTP_PORT="1")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("opd: --http-port ('99999'): ")
+
+
+def test_a_wrong_redis_url_is_refused_without_being_shown() -> None:
+    refused = opd("topics", OPD_REDIS_URL="http://user:secret@host")
+    assert refused.returncode == 2
+    assert "OPD_REDIS_URL" in refused.stderr
+    assert "secret" not in refused.stderr
+
+
+def test_an_unknown_option_is_a_usage_error() -> None:
+    assert opd("topics", "--no-such-thing").returncode == 2
+
+
+def test_a_failure_is_told_without_a_traceback_unless_asked_for() -> None:
+    words = ("topics", "--kafka-bootstrap-servers=127.0.0.1:1", "--timeout=0")
+    plain, debug = opd(*words), opd(*words, "--debug")
+    assert (plain.returncode, debug.returncode) == (1, 1)
+    assert plain.stderr.startswith("opd: no Kafka at 127.0.0.1:1")
+    assert plain.stdout == ""
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr
+
+
+def test_logs_go_to_stderr_as_json_if_wished() -> None:
+    words = ("topics", "--kafka-bootstrap-servers=127.0.0.1:1", "--timeout=0.5")
+    logged = opd(*words, OPD_LOG_FORMAT="json")
+    assert '"event": "waiting for Kafka"' in logged.stderr
+    assert logged.stdout == ""

@@ -1,0 +1,12 @@
+"""Waiting without guessing how long."""
+
+import time
+from collections.abc import Callable
+
+
+def until(holds: Callable[[], object], what: str, *, timeout_s: float = 30) -> None:
+    """Return as soon as it holds; fail if it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
+        time.sleep(0.02)
