@@ -43,7 +43,8 @@ def configure(settings: Settings) -> None:
     root.handlers = [handler]
     root.setLevel(level)
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(level if level == logging.DEBUG else max(level, logging.WARNING))
+        # Not even for debugging below INFO: there they print whole messages, patients and all.
+        logging.getLogger(name).setLevel(logging.INFO if level == logging.DEBUG else max(level, logging.WARNING))
 
 
 def _renderers(settings: Settings) -> list[structlog.typing.Processor]:

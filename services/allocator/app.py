@@ -1,12 +1,10 @@
 """The allocator as a FastStream application: broker and life cycle, health and metrics over HTTP."""
 
-import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
 import uvicorn
 from aiokafka import AIOKafkaConsumer
 from faststream import AckPolicy
@@ -18,20 +16,16 @@ from redis.asyncio import Redis as RedisNode
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from services.allocator.group import Group
 from services.allocator.kafka import Publisher, TailReader, partitioner
 from services.allocator.metrics import AllocatorMetrics
 from services.settings import Settings
 
-log = structlog.get_logger(__name__)
-
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_INTERVAL_MS = 1_000
 REBALANCE_TIMEOUT_MS = 60_000
 REDIS_ANSWERS_WITHIN_S = 10.0
-REDIS_RETRY_S = 1.0
 
 
 def connect_redis(url: str) -> RedisNode | RedisCluster:
@@ -107,7 +101,6 @@ class Allocator:
         Raises:
             Unrecoverable: it cannot go on.
         """
-        await self._wait_for_redis()
         await self._server_at(host, port).serve()
         if self.group.failure is not None:
             raise self.group.failure
@@ -123,16 +116,6 @@ class Allocator:
         )
         self._server = uvicorn.Server(config)
         return self._server
-
-    async def _wait_for_redis(self) -> None:
-        while True:
-            try:
-                await self._redis.ping()
-            except RedisError as error:
-                log.warning("waiting for Redis", error=str(error))
-                await asyncio.sleep(REDIS_RETRY_S)
-            else:
-                return
 
     def _consumer(self) -> AIOKafkaConsumer:
         consumer = self._subscriber.consumer

@@ -143,6 +143,7 @@ class Owner:
         self._dead_lettered = -1
         self._committed = 0
         self._outcome_was_missing_at = -1
+        self._waiting_for = ""
         self._stopping = False
         self._in_batch = False
         self._task: asyncio.Task[None] | None = None
@@ -175,9 +176,11 @@ class Owner:
 
     async def _take_and_work(self) -> None:
         try:
-            self.state = "taking"
+            if not self._waiting_for:
+                self.state = "taking"
             await self._take()
             self.state = "working"
+            self._waiting_for = ""
             await self._work()
         except (Unfenced, Rewind, HalfWritten) as found:
             self._metrics.rewinds.inc()
@@ -195,9 +198,10 @@ class Owner:
             self._commands.pause()
 
     async def _wait(self, for_what: str, error: Exception) -> None:
-        if self.state != f"waiting: {for_what}":
-            log.warning("waiting", partition=self.partition, for_what=for_what, error=str(error))
         self.state = f"waiting: {for_what}"
+        if self._waiting_for != for_what:
+            self._waiting_for = for_what
+            log.warning("waiting", partition=self.partition, for_what=for_what, error=str(error))
         await asyncio.sleep(RETRY_AFTER_S)
 
     # ------------------------------------------------------------------------------------------------------- taking
