@@ -128,6 +128,16 @@ class TokenEvent(EventEnvelope):
     data: TokenEventData
 
 
+def _without_subject(schema: dict[str, Any]) -> None:
+    del schema["properties"]["subject"]
+
+
+class DepartmentEvent(EventEnvelope):
+    """An event of no one token: it has no subject."""
+
+    model_config = ConfigDict(json_schema_extra=_without_subject)
+
+
 def _refuse_unless_emergency_names_its_token(reason: str, by_token_id: str | None) -> None:
     if (reason == "EMERGENCY") != (by_token_id is not None):
         raise ValueError("by_token_id stands with the reason EMERGENCY and with no other")
@@ -209,7 +219,7 @@ class TokenReassignedData(TokenEventData):
     status: Annotated[Literal[Status.CONFIRMED, Status.CHECKED_IN], STATUS]
     doctor_id: Annotated[DoctorId, WITH_DOCTOR]
     from_doctor_id: Annotated[DoctorId, Field(description="Who the seat was with.", examples=["dr-iyer"])]
-    reason: ReassignmentReason
+    reason: Annotated[ReassignmentReason, Field(examples=["EMERGENCY"])]
     by_token_id: Annotated[TokenId | None, LEFT_OUT, BY_TOKEN_ID] = None
 
     @model_validator(mode="after")
@@ -324,7 +334,7 @@ class TokenExpired(TokenEvent):
     data: TokenExpiredData
 
 
-class DoctorRegistered(EventEnvelope):
+class DoctorRegistered(DepartmentEvent):
     """A doctor is known with this schedule from now on (R16)."""
 
     type: Annotated[Literal["opd.DoctorRegistered.v1"], EVENT_TYPE]
@@ -338,7 +348,7 @@ class SlotCapacityChangedData(SetSlotCapacityData):
     over_by: Annotated[int, Field(ge=0, description="max(0, taken - capacity).", examples=[1])]
 
 
-class SlotCapacityChanged(EventEnvelope):
+class SlotCapacityChanged(DepartmentEvent):
     """A session has another capacity on one date (R17)."""
 
     type: Annotated[Literal["opd.SlotCapacityChanged.v1"], EVENT_TYPE]
@@ -355,14 +365,14 @@ class DoctorAvailabilityChangedData(DepartmentData):
     reason: Annotated[Reason | None, LEFT_OUT, Field(description="As the command gave it.")] = None
 
 
-class DoctorAvailabilityChanged(EventEnvelope):
+class DoctorAvailabilityChanged(DepartmentEvent):
     """A doctor is away from a session, or back (R18); one event a slot."""
 
     type: Annotated[Literal["opd.DoctorAvailabilityChanged.v1"], EVENT_TYPE]
     data: DoctorAvailabilityChangedData
 
 
-class SlotClosed(EventEnvelope):
+class SlotClosed(DepartmentEvent):
     """A pool grants nothing any more (R19)."""
 
     type: Annotated[Literal["opd.SlotClosed.v1"], EVENT_TYPE]
