@@ -1,0 +1,170 @@
+"""How long a preloaded commands topic takes: to move its bytes alone, and to decide it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from services.settings import Settings
+
+BATCH_BYTES = 900_000
+LINGER_MS = 5
+POLL_S = 0.02
+DRAIN_WITHIN_S = 600
+_CLOCK_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Drain:
+    """One measured drain.
+
+    Attributes:
+        records: commands drained.
+        seconds: from the first record out to the last.
+        cpu_us: processor time a record, by process, in microseconds; empty where the system does not tell.
+    """
+
+    records: int
+    seconds: float
+    cpu_us: dict[str, float]
+
+    @property
+    def per_second(self) -> float:
+        """Commands a second."""
+        return self.records / self.seconds
+
+
+async def preload(settings: Settings, records: Iterable[tuple[bytes, bytes]], timestamp_ms: int) -> int:
+    """Fill the commands topic; give how many records it has now."""
+    count = 0
+    async with AIOKafkaProducer(
+        bootstrap_servers=settings.kafka_bootstrap_servers, max_batch_size=BATCH_BYTES, linger_ms=LINGER_MS
+    ) as producer:
+        sends: list[asyncio.Future[object]] = []
+        for key, value in records:
+            sends.append(await producer.send(settings.commands_topic, value, key=key, timestamp_ms=timestamp_ms))
+            count += 1
+            if len(sends) == 10_000:
+                await asyncio.gather(*sends)
+                sends.clear()
+        await asyncio.gather(*sends)
+    return count
+
+
+async def passthrough(settings: Settings, target: str, records: int, pids: dict[str, int]) -> Drain:
+    """Move the commands topic into another one, record by record and nothing else: `getmany` to `send_batch`."""
+    place_of = {}
+    before = _cpu_s(pids | {"client": os.getpid()})
+    async with (
+        AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers, auto_offset_reset="earliest") as consumer,
+        AIOKafkaProducer(
+            bootstrap_servers=settings.kafka_bootstrap_servers, max_batch_size=BATCH_BYTES, enable_idempotence=True
+        ) as producer,
+    ):
+        places = await _partitions(consumer, settings.commands_topic)
+        place_of = {place: TopicPartition(target, place.partition) for place in places}
+        consumer.assign(places)
+        moved, began = 0, time.perf_counter()
+        while moved < records:
+            sends = []
+            for place, batch in (await consumer.getmany(timeout_ms=200)).items():
+                builder = producer.create_batch()
+                for record in batch:
+                    if builder.append(key=record.key, value=record.value, timestamp=None) is None:
+                        sends.append(await producer.send_batch(builder, target, partition=place_of[place].partition))
+                        builder = producer.create_batch()
+                        builder.append(key=record.key, value=record.value, timestamp=None)
+                moved += len(batch)
+                sends.append(await producer.send_batch(builder, target, partition=place_of[place].partition))
+            await asyncio.gather(*sends)
+        seconds = time.perf_counter() - began
+    return Drain(records, seconds, _cpu_us(before, pids | {"client": os.getpid()}, records))
+
+
+async def decide(settings: Settings, records: int, events: int, log: Path, pids: dict[str, int]) -> Drain:
+    """Let one allocator decide the commands topic, and measure from its first answer to its last.
+
+    Args:
+        settings: where it is.
+        records: how many commands there are.
+        events: how many events they must cause in all.
+        log: where the allocator's log goes.
+        pids: whose processor time counts besides the allocator's.
+    """
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "services.cli",
+            "allocator",
+            "--http-port",
+            "0",
+            env={**os.environ, **_environment(settings)},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        async with AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers) as consumer:
+            places = await _partitions(consumer, settings.events_topic)
+            everyone = pids | {"allocator": process.pid}
+            early = await _until_said(consumer, places, 1, process, log)
+            before, began = _cpu_s(everyone), time.perf_counter()
+            said = await _until_said(consumer, places, events, process, log)
+            seconds = time.perf_counter() - began
+        if said != events:
+            raise RuntimeError(f"{said} events instead of {events}: an allocator that is wrong is not fast")
+        measured = round(records * (events - early) / events)
+        return Drain(measured, seconds, _cpu_us(before, everyone, measured))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+async def _until_said(
+    consumer: AIOKafkaConsumer, places: list[TopicPartition], count: int, process: asyncio.subprocess.Process, log: Path
+) -> int:
+    """Wait for so many events, and give how many there are."""
+    deadline = time.monotonic() + DRAIN_WITHIN_S
+    said = 0
+    while said < count:
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
+        said = sum(ends.values())
+        if process.returncode is not None:
+            raise RuntimeError(f"the allocator ended, see {log}")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not drained within {DRAIN_WITHIN_S} s, see {log}")
+        await asyncio.sleep(POLL_S)
+    return said
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    await consumer._client._wait_on_metadata(topic)  # noqa: SLF001  a consumer knows no topic that it is not assigned
+    return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    values = settings.model_dump(exclude_none=True)
+    return {f"OPD_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _cpu_s(pids: Mapping[str, int]) -> dict[str, float]:
+    """Give the processor time of processes so far; nothing where there is no /proc."""
+    used = {}
+    for name, pid in pids.items():
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.exists():
+            fields = stat.read_text().rpartition(")")[2].split()
+            used[name] = (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS_A_SECOND
+    return used
+
+
+def _cpu_us(before: Mapping[str, float], pids: Mapping[str, int], records: int) -> dict[str, float]:
+    after = _cpu_s(pids)
+    return {name: (after[name] - used) / records * 1e6 for name, used in before.items() if name in after}
