@@ -18,8 +18,8 @@ from services.stack.process import PartError, Process
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 _START_TIMEOUT_S = 60
 
-# The JVM is tuned for a short life on few cores: the first compiler and the serial collector start in two thirds of the
-# time, burn half the CPU, and moved as many records a second as the defaults (docs/adr has the figures).
+# The JVM is tuned for a short life on few cores. Measured on two: ready after 1.6 s instead of 2.4, half the CPU for
+# the same 800,000 records in and out, and no fewer of them a second.
 _JVM_OPTIONS = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData")
 
 

