@@ -14,28 +14,17 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from services.settings import Settings
-from services.simulator.day import HOUR_MS, MINUTE_MS, OPENS_MS, Day
+from services.simulator.day import DEFAULT_SEED, HOUR_MS, MINUTE_MS, OPENS_MS, Day
 from services.simulator.play import Happening, Summary, percentiles, play
 
 _USUAL_END_MS = 18 * HOUR_MS
 
 
-def _speed(text: str) -> float:
-    if text == "max":
-        return 0.0
-    speed = float(text)
-    if not 0 <= speed < float("inf"):
-        raise ValueError
-    return speed
-
-
 def simulate(  # noqa: PLR0913  each is a flag
     settings: Settings,
     *,
-    seed: Annotated[int, typer.Option(help="The same seed plays the same day.")] = 1,
-    speed: Annotated[
-        float, typer.Option(parser=_speed, metavar="N|max", help="Virtual seconds a real one; max: as fast as it goes.")
-    ] = "max",  # type: ignore[assignment]  # typer parses the default too
+    seed: Annotated[int, typer.Option(help="The same seed plays the same day.")] = DEFAULT_SEED,
+    speed: Annotated[str, typer.Option(metavar="N|max", help="Virtual seconds a real one; max: no waiting.")] = "max",
     doctors: Annotated[int, typer.Option(help="How many work.")] = 12,
     patients: Annotated[int, typer.Option(help="How many come.")] = 400,
     departments: Annotated[int, typer.Option(help="Among how many departments.")] = 4,
@@ -45,6 +34,7 @@ def simulate(  # noqa: PLR0913  each is a flag
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Play a day of doctors and patients into the system that runs."""
+    pace = _speed(speed)
     planned = _day(
         seed=seed,
         day=_date(day),
@@ -67,11 +57,21 @@ def simulate(  # noqa: PLR0913  each is a flag
             clock = f"{happening.at_ms // HOUR_MS:02d}:{happening.at_ms % HOUR_MS // MINUTE_MS:02d}"
             bar.update(task, completed=happening.at_ms - OPENS_MS, description=clock, sent=f"{sent:,} commands")
 
-        summary = asyncio.run(play(planned, settings, speed=speed, on_event=show, timeout_s=timeout))
+        summary = asyncio.run(play(planned, settings, speed=pace, on_event=show, timeout_s=timeout))
     if as_json:
         typer.echo(json.dumps(summary.as_json()))
     else:
         _print(summary)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = 0.0 if text == "max" else float(text)
+    except ValueError:
+        speed = -1.0
+    if not 0 <= speed < float("inf"):
+        raise typer.BadParameter(f"--speed: a number or max, not {text}")
+    return speed
 
 
 def _day(**given: int | str) -> Day:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from schemas.words import Source, Weekday
 
+DEFAULT_SEED = 29  # its day has every event, and every reason for one, that a day can have
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 OPENS_MS = 6 * HOUR_MS  # doctors are registered, then what was booked ahead

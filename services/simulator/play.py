@@ -171,7 +171,7 @@ async def _play_step(step: Step, wire: "_Wire", summary: Summary, on_event: Onlo
             if kind == "CommandRejected":
                 summary.refusals[data["reason"]] += 1
         what = What.EVENT if answer.event else What.DEAD_LETTER
-        on_event(Happening(what, step.at_ms, kind, data, answer.took_ms))
+        on_event(Happening(what, step.until_ms, kind, data, answer.took_ms))
     summary.steps += 1
     return [answer.event for answer in answers if answer.event is not None]
 

@@ -14,9 +14,11 @@ class Step(NamedTuple):
 
     Attributes:
         at_ms: when, in milliseconds since the day's midnight.
+        until_ms: when the answers are learned.
     """
 
     at_ms: int
+    until_ms: int
     postings: list[Posting]
 
 
@@ -35,11 +37,10 @@ class World:
         """Let time go on until something is sent; None when the day is over."""
         while (next_ms := self._next_ms()) is not None:
             at_ms = next_ms - next_ms % STEP_MS
-            postings = [
-                posting for department in self._departments.values() for posting in department.act(at_ms + STEP_MS)
-            ]
+            until_ms = at_ms + STEP_MS
+            postings = [posting for department in self._departments.values() for posting in department.act(until_ms)]
             if postings:
-                return Step(at_ms, sorted(postings, key=lambda posting: posting.due_ms))
+                return Step(at_ms, until_ms, sorted(postings, key=lambda posting: posting.due_ms))
         return None
 
     def learn(self, events: Iterable[Mapping[str, Any]]) -> None:
