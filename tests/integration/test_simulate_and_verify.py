@@ -110,6 +110,21 @@ def test_the_same_day_is_played_to_the_byte_whatever_answers(settings: Settings)
     assert sum(happening.answered_ms is not None for happening in seen) == len(in_memory.sent)
 
 
+def test_verify_holds_while_the_day_goes_on(settings: Settings) -> None:
+    create_topics(settings)
+    with RunningAllocator(settings):
+        playing = threading.Thread(target=asyncio.run, args=[play(Day(6, TODAY, **SMALL), settings)])
+        playing.start()
+        reports = []
+        while playing.is_alive():
+            reports.append(audit_topics(settings))
+        playing.join()
+
+    assert len({report.commands for report in reports}) > 1
+    for report in reports:
+        assert report.holds, report.breaches
+
+
 def test_verify_names_what_is_broken_and_fails(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     create_topics(settings, partitions=2)
     engine = a_history()
