@@ -64,7 +64,7 @@ class EventRecord(NamedTuple):
 
 
 def read_event(record: Record) -> EventRecord | None:
-    """Read an event; None if it is none of the contract, or says that it belongs to another partition."""
+    """Read an event's envelope; None if it is none, or says that it belongs to another partition."""
     try:
         envelope = from_json(record.value or b"")
         event_id, kind, sequence, data = envelope["id"], envelope["type"], envelope["sequence"], envelope["data"]
@@ -74,10 +74,11 @@ def read_event(record: Record) -> EventRecord | None:
         return None
     if partition != str(record.partition) or event_id != f"{partition}-{event.place[0]}-{event.place[1]}":
         return None
-    return event if kind == f"opd.{event.type}.v1" and _fits(event) else None
+    return event if kind == f"opd.{event.type}.v1" else None
 
 
-def _fits(event: EventRecord) -> bool:
+def is_of_the_contract(event: EventRecord) -> bool:
+    """Whether the event's data has what the books are kept from."""
     fields = _FIELDS.get(event.type)
     if fields is None or not isinstance(event.data, dict):
         return False

@@ -352,6 +352,9 @@ SPOILT: list[tuple[str, Callable[[Clinic], None], Invariant, str]] = [
     ("another key", lambda c: replace(c, "0-1-0", key=b"blr1/other"), Invariant.I8, "0-1-0"),
     ("another header", lambda c: replace(c, "0-1-0", headers=()), Invariant.I8, "0-1-0"),
     ("no event at all", lambda c: replace(c, "0-5-0", value=b"{}"), Invariant.I8, "events@5"),
+    ("an event without its token", lambda c: rewrite(c, "0-5-0", without=("token_id",)), Invariant.I8, "0-5-0"),
+    ("an event of a class unheard of", lambda c: rewrite(c, "0-5-0", source="VIP"), Invariant.I8, "0-5-0"),
+    ("an event of a kind unheard of", lambda c: rewrite(c, "0-5-0", type="TokenLost"), Invariant.I8, "0-5-0"),
     ("an event too many", lambda c: again(c, "0-11-1", value=one_more(c)), Invariant.I8, "0-11-2"),
 ]
 
