@@ -3,6 +3,8 @@
 import copy
 import json
 import re
+import runpy
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError, validators
 from pydantic import ValidationError as ModelValidationError
 
-from schemas import topics
+from schemas import export, topics
 from schemas.commands import ANY_COMMAND, COMMANDS
 from schemas.events import ANY_EVENT, EVENTS
 from schemas.export import (
@@ -308,3 +310,10 @@ def test_the_command_line_writes_what_the_check_then_finds_current(
     assert capsys.readouterr().err == "not current, run `python -m schemas.export`: asyncapi.yaml, opd.Gone.v1.json\n"
     assert main(at) == 0
     assert stale(folder) == []
+
+
+def test_the_module_is_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["export", "--check"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(export.__file__, run_name="__main__")
+    assert ended.value.code == 0
