@@ -12,6 +12,8 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from services.errors import OpdError
+
 
 class _Line(NamedTuple):
     """One command: its function, its line in `opd --help`, and the settings that are not for its user to choose.
@@ -41,7 +43,8 @@ class _Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and _load(str(name)), rest
+        with _failures_in_one_line(debug="--debug" in rest):
+            return name, command and _load(str(name)), rest
 
 
 app = typer.Typer(
@@ -69,8 +72,14 @@ def _load(name: str) -> Any:
     """The real command behind a line of the table."""
     line = COMMANDS[name]
     module, _, function = line.function.partition(":")
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise OpdError(
+            f"opd {name} needs {error.name}, which is not installed here\ntry: pip install 'opd-token-engine[embedded]'"
+        ) from error
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(name)(_with_flags(getattr(importlib.import_module(module), function), line.without))
+    alone.command(name)(_with_flags(getattr(loaded, function), line.without))
     return typer.main.get_command(alone)
 
 
@@ -121,8 +130,6 @@ def _settings(given: dict[str, str | None]) -> Any:
 
 @contextmanager
 def _failures_in_one_line(*, debug: bool) -> Iterator[None]:
-    from services.errors import OpdError  # noqa: PLC0415 - only for the command that runs
-
     try:
         yield
     except KeyboardInterrupt:
@@ -132,10 +139,11 @@ def _failures_in_one_line(*, debug: bool) -> Iterator[None]:
             raise
         if debug:
             traceback.print_exc()
-        expected = isinstance(error, OpdError)
-        text = str(error) if expected else f"{type(error).__name__}: {error}\ntry: the same with --debug shows where"
+        text, code = f"{type(error).__name__}: {error}\ntry: the same with --debug shows where", 1
+        if isinstance(error, OpdError):
+            text, code = str(error), error.exit_code
         sys.stderr.write(f"opd: {text}\n")
-        raise typer.Exit(error.exit_code if isinstance(error, OpdError) else 1) from error
+        raise typer.Exit(code) from error
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """The console script: quick help, settings and flags, failures in one line."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from services.cli import COMMANDS
-from tests.console import opd
+from tests.console import ROOT, opd
 
 
 def test_help_names_every_command_and_is_quick() -> None:
@@ -57,6 +59,18 @@ def test_a_failure_is_told_without_a_traceback_unless_asked_for() -> None:
     assert plain.stdout == ""
     assert "Traceback" not in plain.stderr
     assert "Traceback" in debug.stderr
+
+
+def test_a_command_whose_extra_is_not_installed_says_which() -> None:
+    without = (
+        "import sys; sys.modules['psutil'] = None; sys.argv = ['opd', 'up']; from services.cli import main; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603 - ours
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        "opd: opd up needs psutil, which is not installed here",
+        "try: pip install 'opd-token-engine[embedded]'",
+    ]
 
 
 def test_logs_go_to_stderr_as_json_if_wished() -> None:
