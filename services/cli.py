@@ -31,6 +31,7 @@ _STARTED_HERE = ("kafka_bootstrap_servers", "redis_url", "http_host", "http_port
 
 COMMANDS = {
     "up": _Line("services.stack.up:up", "Run the whole system on this machine until Ctrl-C.", _STARTED_HERE),
+    "demo": _Line("services.demo.command:demo", "Play a day through the whole system and audit it.", _STARTED_HERE),
     "allocator": _Line("services.allocator.command:allocator", "Decide commands until SIGTERM or Ctrl-C."),
     "topics": _Line("services.topics:topics", "Create the topics that are missing and check those that are there."),
     "simulate": _Line("services.simulator.command:simulate", "Play a seeded day into a running system."),
