@@ -54,7 +54,7 @@ def print_report(report: Report, console: Console) -> None:
     for invariant in Invariant:
         holds = invariant not in report.broken
         verdict = "[green]holds [/green]" if holds else "[red]BROKEN[/red]"
-        console.print(f"{invariant.value} {verdict} {invariant.meaning}")
+        console.print(f"{invariant.value} {verdict} {invariant.meaning}", soft_wrap=True)
         for breach in report.breaches.get(invariant, []):
             console.print(f"   {breach.text}", markup=False, soft_wrap=True)
             for name in breach.records:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
@@ -11,7 +12,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
 from services.settings import Settings
 from services.simulator.day import DEFAULT_SEED, HOUR_MS, MINUTE_MS, OPENS_MS, Day
@@ -94,21 +94,23 @@ def _date(text: str | None) -> str:
 
 
 def _print(summary: Summary) -> None:
-    console = Console()
-    table = Table(title=f"{summary.day.day}, seed {summary.day.seed}", title_justify="left")
-    for column in ("commands", "", "events", "", "refusals", ""):
-        table.add_column(column, justify="right" if not column else "left")
-    counts = [counter.most_common() for counter in (summary.commands, summary.events, summary.refusals)]
-    for row in range(max(len(count) for count in counts)):
-        cells = [count[row] if row < len(count) else ("", "") for count in counts]
-        table.add_row(*(str(part) for cell in cells for part in cell))
-    console.print(table)
-    answers, waits = percentiles(summary.answered_ms), percentiles(summary.waits_ms)
-    total = summary.commands.total()
-    console.print(
-        f"{total:,} commands, {summary.events.total():,} events and {summary.dead_letters} dead letters "
-        f"in {summary.seconds:.1f} s; half were answered within {answers[50]:.0f} ms, 99 % within {answers[99]:.0f} ms."
-    )
-    console.print(f"Half of the patients called had waited less than {waits[50] / MINUTE_MS:.0f} minutes.")
+    total, answers, waits = summary.commands.total(), percentiles(summary.answered_ms), percentiles(summary.waits_ms)
+    events, day = summary.events.total(), summary.day
+    said = f"{total:,} commands, {events:,} events and {summary.dead_letters} dead letters in {summary.seconds:.1f} s"
+    lines = [
+        f"{day.day}, seed {day.seed}: {said}",
+        f"half were answered within {answers[50]:.0f} ms, 99 % within {answers[99]:.0f} ms",
+        f"commands: {_counts(summary.commands)}",
+        f"events: {_counts(summary.events)}",
+        f"refusals: {_counts(summary.refusals)}",
+    ]
+    if summary.waits_ms:
+        median, ninth = (waits[at] / MINUTE_MS for at in (50, 90))
+        lines.append(f"of the patients called half had waited {median:.0f} minutes or less, 90 % {ninth:.0f} or less")
     if summary.refusals["SLOT_CLOSED"] > total / 4:
-        console.print("The slots were closed already: a day was played before. Another --date or --facility is free.")
+        lines.append("the slots were closed already, by a day played before: try another --date or --facility")
+    typer.echo("\n".join(lines))
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common()) or "none"

@@ -3,6 +3,7 @@
 All chance is here. How the day then goes follows from this plan and the engine's answers alone (`department.py`).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -160,6 +161,8 @@ class Day:
             raise ValueError(f"patients: not {self.patients}")
         if not 1 <= len(self.run) <= 16:
             raise ValueError(f"run: from 1 to 16 characters, not {len(self.run)}")
+        if not re.fullmatch("[a-z0-9-]{1,32}", self.facility_id):
+            raise ValueError(f"facility: up to 32 of a-z, 0-9 and -, not {self.facility_id}")
 
     def plan(self) -> list[DepartmentPlan]:
         """Draw the plan of each department."""

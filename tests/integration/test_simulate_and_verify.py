@@ -81,6 +81,7 @@ def test_a_day_through_two_allocators_is_proven(settings: Settings, capsys: pyte
         summary = printed(capsys)
         verify(settings, as_json=True)
         report = printed(capsys)
+        simulate(settings, **SMALL, seed=5)
 
     assert report["holds"]
     assert report["commands"] == sum(summary["commands"].values())
@@ -88,6 +89,7 @@ def test_a_day_through_two_allocators_is_proven(settings: Settings, capsys: pyte
     assert report["unreadable"] == summary["dead_letters"] == 6
     assert summary["events"]["TokenCompleted"] > 20
     assert summary["waits_minutes"]["p50"] > 0
+    assert "the slots were closed already" in capsys.readouterr().out
 
 
 def test_the_same_day_is_played_to_the_byte_whatever_answers(settings: Settings) -> None:

@@ -202,6 +202,7 @@ def test_a_day_played_twice_is_refused_but_comes_to_its_end() -> None:
         (lambda: Day(1, DATE, doctors=3), "4 departments need from 4 to 600, not 3"),
         (lambda: Day(1, DATE, patients=-1), "patients: not -1"),
         (lambda: Day(1, DATE, run="x" * 17), "run: from 1 to 16 characters, not 17"),
+        (lambda: Day(1, DATE, facility_id="St. Mary"), "facility: up to 32 of a-z, 0-9 and -, not St. Mary"),
         (lambda: Day(1, "2026-02-30"), "day is out of range"),
     ],
 )
