@@ -1,21 +1,23 @@
 """What the slot store answers: outcomes, packed to what only it knows, and the events they stand for.
 
-A batch's outcomes are one text of fields parted by U+0000: the offset of a command, the sequence of its first event,
-the number of its events, then the events, each a letter and its fields (`_KINDS`). `@` is no event: it names the pool
-of what follows where the command does not.
+A batch's outcomes are one flat list of words: the offset of a command, the sequence of its first event, the number of
+its events, then the events, each a letter and its words (`_KINDS`). `@` is no event: it names the pool of what follows
+where the command does not.
 """
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import ormsgpack
+
 from allocation_core.calendar import date_of_day, token_id
 from schemas.commands import Command, RegisterDoctor, SetDoctorAvailability, SetSlotCapacity
 from schemas.events import Event
 from schemas.words import Source, Status
 
-_SOURCES = {str(number): source.value for number, source in enumerate(Source, start=1)}
-_STATUSES = {str(number): status.value for number, status in enumerate(Status, start=1)}
+_SOURCES = {number: source.value for number, source in enumerate(Source, start=1)}
+_STATUSES = {number: status.value for number, status in enumerate(Status, start=1)}
 _SAID_OF_STATUS = {
     "WAITLISTED": "TokenCheckedIn",
     "CHECKED_IN": "TokenCheckedIn",
@@ -31,18 +33,18 @@ Data = dict[str, Any]
 _Pool = tuple[str, str]  # date and slot
 
 
-def read_outcomes(text: str, commands: Mapping[int, Command]) -> dict[int, list[Event]]:
+def read_outcomes(packed: bytes, commands: Mapping[int, Command]) -> dict[int, list[Event]]:
     """Read a batch's outcomes: the events of each command that is asked for, by its offset.
 
     Args:
-        text: as the script `decide_batch` gave it.
+        packed: as the script `decide_batch` gave it.
         commands: the commands by offset; outcomes of others are passed over.
     """
-    fields = text.split("\0")
+    fields = ormsgpack.unpackb(packed)
     decided: dict[int, list[Event]] = {}
     at = 0
-    while at + 2 < len(fields):
-        offset, sequence, count = int(fields[at]), int(fields[at + 1]), int(fields[at + 2])
+    while at < len(fields):
+        offset, sequence, count = fields[at : at + 3]
         at += 3
         command = commands.get(offset)
         pool = _pool_of(command)
@@ -51,7 +53,7 @@ def read_outcomes(text: str, commands: Mapping[int, Command]) -> dict[int, list[
             kind = fields[at]
             size, render = _KINDS[kind]
             if kind == "@":
-                pool = date_of_day(int(fields[at + 1])), fields[at + 2]
+                pool = date_of_day(fields[at + 1]), fields[at + 2]
             else:
                 count -= 1
                 if command is not None:
@@ -98,36 +100,36 @@ def _by(command: Command, pool: _Pool, data: Data, by_no: str) -> Data:
     return data
 
 
-def _confirmed(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _confirmed(command: Any, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     _, no, doctor_id = fields
     data = command.data
     return "TokenConfirmed", _token(command, pool, no, data.patient_id, data.source.value, "CONFIRMED", doctor_id)
 
 
-def _waitlisted(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _waitlisted(command: Any, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     _, no, position = fields
     data = _token(command, pool, no, command.data.patient_id, command.data.source.value, "WAITLISTED", "")
-    data["position"] = int(position)
+    data["position"] = position
     return "TokenWaitlisted", data
 
 
-def _preempted(command: Command, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _preempted(command: Command, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     _, no, patient, priority, position, lost_doctor_id, reason, by_no = fields
     data = _token(command, pool, no, patient, _SOURCES[priority], "WAITLISTED", "")
-    data["position"] = int(position)
+    data["position"] = position
     data["lost_doctor_id"] = lost_doctor_id
     data["reason"] = reason
     return "TokenPreempted", _by(command, pool, data, by_no)
 
 
-def _promoted(command: Command, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _promoted(command: Command, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     _, no, patient, priority, status, doctor_id, reason = fields
     data = _token(command, pool, no, patient, _SOURCES[priority], _STATUSES[status], doctor_id)
     data["reason"] = reason
     return "TokenPromoted", data
 
 
-def _reassigned(command: Command, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _reassigned(command: Command, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     _, no, patient, priority, status, doctor_id, from_doctor_id, reason, by_no = fields
     data = _token(command, pool, no, patient, _SOURCES[priority], _STATUSES[status], doctor_id)
     data["from_doctor_id"] = from_doctor_id
@@ -135,14 +137,14 @@ def _reassigned(command: Command, pool: _Pool, fields: list[str]) -> tuple[str, 
     return "TokenReassigned", _by(command, pool, data, by_no)
 
 
-def _upgraded(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _upgraded(command: Any, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     _, no, status, doctor_id, from_priority = fields
     data = _token(command, pool, no, command.data.patient_id, "EMERGENCY", _STATUSES[status], doctor_id)
     data["from_source"] = _SOURCES[from_priority]
     return "TokenUpgraded", data
 
 
-def _of_the_named(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _of_the_named(command: Any, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     _, no, patient, priority, code, doctor_id = fields
     status = _STATUSES[code]
     data = _token(command, pool, no, patient, _SOURCES[priority], status, doctor_id)
@@ -151,19 +153,19 @@ def _of_the_named(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Da
     return _SAID_OF_STATUS[status], data
 
 
-def _expired(command: Command, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _expired(command: Command, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     _, no, patient, priority = fields
     return "TokenExpired", _token(command, pool, no, patient, _SOURCES[priority], "EXPIRED", "")
 
 
-def _doctor_registered(command: Any, _pool: _Pool, _fields: list[str]) -> tuple[str, Data]:
+def _doctor_registered(command: Any, _pool: _Pool, _fields: list[Any]) -> tuple[str, Data]:
     registered: RegisterDoctor = command
     return "DoctorRegistered", registered.data.model_dump(mode="json", exclude_unset=True)
 
 
-def _capacity_changed(command: Any, pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _capacity_changed(command: Any, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     changed: SetSlotCapacity = command
-    taken = int(fields[1])
+    taken = fields[1]
     data = _department(command)
     data["doctor_id"] = changed.data.doctor_id
     data["date"], data["slot"] = pool
@@ -173,7 +175,7 @@ def _capacity_changed(command: Any, pool: _Pool, fields: list[str]) -> tuple[str
     return "SlotCapacityChanged", data
 
 
-def _availability_changed(command: Any, pool: _Pool, _fields: list[str]) -> tuple[str, Data]:
+def _availability_changed(command: Any, pool: _Pool, _fields: list[Any]) -> tuple[str, Data]:
     changed: SetDoctorAvailability = command
     data = _department(command)
     data["doctor_id"] = changed.data.doctor_id
@@ -184,13 +186,13 @@ def _availability_changed(command: Any, pool: _Pool, _fields: list[str]) -> tupl
     return "DoctorAvailabilityChanged", data
 
 
-def _slot_closed(command: Command, pool: _Pool, _fields: list[str]) -> tuple[str, Data]:
+def _slot_closed(command: Command, pool: _Pool, _fields: list[Any]) -> tuple[str, Data]:
     data = _department(command)
     data["date"], data["slot"] = pool
     return "SlotClosed", data
 
 
-def _rejected(command: Any, _pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _rejected(command: Any, _pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     reason = fields[1]
     data = _department(command)
     data["command_type"] = type_of(command.type)
@@ -200,13 +202,13 @@ def _rejected(command: Any, _pool: _Pool, fields: list[str]) -> tuple[str, Data]
     return "CommandRejected", data
 
 
-def _repeated(command: Command, _pool: _Pool, fields: list[str]) -> tuple[str, Data]:
+def _repeated(command: Command, _pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
     _, reason, token_day, token_no = fields
     data = _department(command)
     data["command_type"] = type_of(command.type)
     data["reason"] = reason
     if token_no:
-        date = date_of_day(int(token_day))
+        date = date_of_day(token_day)
         data["token_id"] = token_id(command.data.facility_id, command.data.department_id, date, int(token_no))
     return "CommandRejected", data
 
@@ -216,7 +218,7 @@ def _names_a_pool(*_: object) -> tuple[str, Data]:
 
 
 # letter: how many fields it has with itself, and what makes the event of them
-_KINDS: dict[str, tuple[int, Callable[[Command, _Pool, list[str]], tuple[str, Data]]]] = {
+_KINDS: dict[str, tuple[int, Callable[[Command, _Pool, list[Any]], tuple[str, Data]]]] = {
     "@": (3, _names_a_pool),
     "C": (3, _confirmed),
     "W": (3, _waitlisted),

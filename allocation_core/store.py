@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
+import ormsgpack
 from redis.exceptions import NoScriptError
 
 from allocation_core.calendar import DAY_MS, day_of_date, read_token_id
@@ -144,9 +145,9 @@ class SlotStore:
         Raises:
             Refusal: as the class says; nothing was decided.
         """
-        arguments = [generation, expected, committed, last, digest, *pack_commands(commands)]
-        reply = await self._call(_DECIDE_BATCH, *arguments)
-        return read_outcomes(reply.decode(), {command.offset: command.command for command in commands})
+        packed, digests = pack_commands(commands)
+        reply = await self._call(_DECIDE_BATCH, generation, expected, committed, last, digest, packed, digests)
+        return read_outcomes(reply, {command.offset: command.command for command in commands})
 
     async def outcomes(
         self, commands: Mapping[int, Command], *, generation: int, expected: int
@@ -155,7 +156,7 @@ class SlotStore:
         reply = await self._call(_READ_OUTCOMES, generation, expected, min(commands), max(commands))
         found: dict[int, list[Event]] = {}
         for blob in reply[1:]:
-            found |= read_outcomes(blob.decode(), commands)
+            found |= read_outcomes(blob, commands)
         return found
 
     async def check(self, *, generation: int, expected: int) -> None:
@@ -189,28 +190,31 @@ def record_digest(key: bytes | None, value: bytes | None) -> bytes:
     return blake2b(b"%d\0%b\0%b" % (len(key or b""), key or b"", value or b""), digest_size=16).hexdigest().encode()
 
 
-def pack_commands(commands: Sequence[BatchedCommand]) -> list[Argument]:
-    """Give the script's arguments for a batch: department by department, the order within each kept."""
+def pack_commands(commands: Sequence[BatchedCommand]) -> tuple[bytes, bytes]:
+    """Give the script's two arguments for a batch: the commands, department by department, and their digests."""
     departments: dict[tuple[str, str], list[BatchedCommand]] = {}
     for batched in commands:
         data = batched.command.data
         departments.setdefault((data.facility_id, data.department_id), []).append(batched)
-    arguments: list[Argument] = [len(departments)]
+    words: list[str | int] = [len(departments)]
+    digests: list[bytes] = []
     for (facility_id, department_id), own in departments.items():
-        arguments += (f"{facility_id}/{department_id}", len(own))
+        words += (f"{facility_id}/{department_id}", len(own))
         for offset, timestamp_ms, command in own:
             name = type_of(command.type)
-            sender = blake2b(f"{command.source}\0{command.id}".encode(), digest_size=16).digest()
-            content, own_arguments = _PACKERS[name](command.data)
-            digest = blake2b(f"{name}\0{content}".encode(), digest_size=16).digest()
-            arguments += (name, offset, timestamp_ms // DAY_MS, sender, digest)
-            arguments += own_arguments
-    return arguments
+            content, own_words = _PACKERS[name](command.data)
+            words += (name, offset, timestamp_ms // DAY_MS)
+            words += own_words
+            digests += (
+                blake2b(f"{command.source}\0{command.id}".encode(), digest_size=16).digest(),
+                blake2b(f"{name}\0{content}".encode(), digest_size=16).digest(),
+            )
+    return ormsgpack.packb(words), b"".join(digests)
 
 
 # Each gives the data as one text that equals another's only if the data are equal as JSON values (R2: U+0000 stands in
 # no text, and "" for what was left out), and the type's own arguments.
-_Packed = tuple[str, tuple[Argument, ...]]
+_Packed = tuple[str, tuple[str | int, ...]]
 
 
 def _pool_field(day: int, slot: str) -> str:
@@ -242,9 +246,9 @@ def _pack_request_token(data: Any) -> _Packed:
     )
 
 
-def _named_token(data: Any) -> tuple[Argument, ...]:
+def _named_token(data: Any) -> tuple[str | int, ...]:
     named = read_token_id(data.token_id, data.facility_id, data.department_id)
-    return (named[0], named[1]) if named else (-1, "")
+    return (named[0], str(named[1])) if named else (-1, "")
 
 
 def _pack_cancel_token(data: Any) -> _Packed:

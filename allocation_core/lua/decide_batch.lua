@@ -1,11 +1,11 @@
 -- Decide a batch of one partition's commands (spec §3, §4).
 -- KEYS: the partition.
 -- ARGV: generation, expected applied offset, group's committed offset, last offset of the batch, digest of its record,
---   number of departments, then for each department: its key, how many commands of it, and these in order, each:
---   type, offset, day of its timestamp, command id (16 bytes), digest of type and data (16 bytes), the type's own arguments.
+--   the commands and their digests (see includes/batch.lua).
 -- Gives the batch's outcomes as one text (see includes/said.lua), kept under its last offset too, or a refusal.
 
 --- @include "includes/guards"
+--- @include "includes/batch"
 --- @include "includes/words"
 --- @include "includes/said"
 --- @include "includes/departments"
@@ -25,9 +25,6 @@
 --- @include "commands/set_doctor_availability"
 --- @include "commands/close_slot"
 
-local FIRST_DEPARTMENT = 7
-local OWN_ARGUMENTS = 5 -- of a command: where its type's own arguments begin, counted from its type
-
 local types = {
   RegisterDoctor = { decide = register_doctor, arguments = 2 },
   RequestToken = { decide = request_token, arguments = 5 },
@@ -44,35 +41,36 @@ local types = {
 -- Find where each command stands, and that nothing is missing, too much, or applied already.
 local function read_batch(applied, last)
   local names, commands = {}, {}
-  local at = FIRST_DEPARTMENT
-  for i = 1, tonumber(ARGV[6]) do
-    names[i] = ARGV[at]
-    local first = at + 2
-    local starts, ids = {}, {}
-    at = first
-    for n = 1, tonumber(ARGV[first - 1]) do
-      local offset = tonumber(ARGV[at + 1])
+  local at, n = 2, 0
+  for i = 1, batch[1] do
+    names[i] = batch[at]
+    local starts, ids, contents = {}, {}, {}
+    local count = batch[at + 1]
+    at = at + 2
+    for k = 1, count do
+      local offset = batch[at + 1]
       assert(offset > applied and offset <= last, "offset outside the batch")
-      starts[n], ids[n] = at, ARGV[at + 3]
-      at = at + OWN_ARGUMENTS + types[ARGV[at]].arguments
+      n = n + 1
+      starts[k] = at
+      ids[k], contents[k] = digests_of(n)
+      at = at + OWN_ARGUMENTS + types[batch[at]].arguments
     end
-    commands[i] = { starts = starts, ids = ids }
+    commands[i] = { starts = starts, ids = ids, contents = contents }
   end
-  assert(at == #ARGV + 1, "arguments left over")
+  assert(at == #batch + 1, "arguments left over")
   return names, commands
 end
 
-local function decide_command(department, at)
-  begin_saying(department, ARGV[at + 1])
-  reach_day(department, tonumber(ARGV[at + 2]))
-  local id, digest = ARGV[at + 3], ARGV[at + 4]
-  local reason, token_day, token_no = repeated(department, id, digest)
+local function decide_command(department, at, id, content)
+  begin_saying(department, batch[at + 1])
+  reach_day(department, batch[at + 2])
+  local reason, token_day, token_no = repeated(department, id, content)
   if reason then
-    say("?" .. Z .. reason .. Z .. (token_day or "") .. Z .. (token_no or ""))
+    say("?", reason, token_day or 0, token_no or "")
     return
   end
-  token_day, token_no = types[ARGV[at]].decide(department, at + OWN_ARGUMENTS)
-  remember(department, id, digest, token_day, token_no)
+  token_day, token_no = types[batch[at]].decide(department, at + OWN_ARGUMENTS)
+  remember(department, id, content, token_day, token_no)
 end
 
 -- Keep the outcomes, and drop those that are wholly below the group's committed offset.
@@ -109,8 +107,9 @@ if #names > 0 then
     if not department.new then
       load_ids(department, commands[i].ids)
     end
-    for _, at in ipairs(commands[i].starts) do
-      decide_command(department, at)
+    local own = commands[i]
+    for k, at in ipairs(own.starts) do
+      decide_command(department, at, own.ids[k], own.contents[k])
     end
     save_ids(department)
     save_tokens(department)
@@ -118,7 +117,7 @@ if #names > 0 then
   end
   save_departments(departments, partition)
 end
-local outcomes = table.concat(said, Z)
+local outcomes = cmsgpack.pack(said)
 local blobs = keep_outcomes(partition, outcomes, ARGV[4], tonumber(ARGV[3]))
 redis.call("HSET", partition, "applied", ARGV[4], "digest", ARGV[5], "blobs", blobs, "half", "0")
 return outcomes

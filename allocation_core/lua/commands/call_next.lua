@@ -1,7 +1,7 @@
 -- CallNext (R14). Arguments: day, pool field, doctor id.
 
 local function call_next(department, at)
-  local day, field, doctor_id = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2]
+  local day, field, doctor_id = batch[at], batch[at + 1], batch[at + 2]
   local fault = date_fault(department, day)
   if fault then
     return reject(fault)

@@ -1,7 +1,7 @@
 -- CloseSlot (R19). Arguments: day, pool field.
 
 local function close_slot(department, at)
-  local day, field = tonumber(ARGV[at]), ARGV[at + 1]
+  local day, field = batch[at], batch[at + 1]
   local fault = date_fault(department, day)
   if fault then
     return reject(fault)
@@ -33,6 +33,6 @@ local function close_slot(department, at)
   table.sort(tokens, by_turn)
   for _, token in ipairs(tokens) do
     retire(department, pool, token, EXPIRED)
-    say("E" .. Z .. token.no .. Z .. token.patient .. Z .. token.class)
+    say("E", token.no, token.patient, token.class)
   end
 end

@@ -82,7 +82,7 @@ local function pools_to_review(department)
 end
 
 local function register_doctor(department, at)
-  local doctor_id, week = ARGV[at], ARGV[at + 1]
+  local doctor_id, week = batch[at], batch[at + 1]
   local number = number_of(department, doctor_id)
   if not number and department.doctors >= MOST_DOCTORS then
     return reject("DEPARTMENT_FULL")

@@ -8,13 +8,13 @@ local function upgrade(department, pool, token, pin)
     token.class = EMERGENCY
     add_to_session(pool, session, token)
     change(token)
-    say("U" .. Z .. token.no .. Z .. token.status .. Z .. doctor_name(department, session) .. Z .. from)
+    say("U", token.no, token.status, doctor_name(department, session), from)
     return
   end
   end_waiting(pool, token)
   token.class, token.pin = EMERGENCY, pin
   begin_waiting(pool, token)
-  say("U" .. Z .. token.no .. Z .. token.status .. Z .. "" .. Z .. from)
+  say("U", token.no, token.status, "", from)
   local session = best_session(pool, pin)
   if not session then
     local victim = find_victim(department, pool, pin)
@@ -25,15 +25,13 @@ local function upgrade(department, pool, token, pin)
   end
   end_waiting(pool, token)
   seat(pool, session, token)
-  say(
-    "+" .. Z .. token.no .. Z .. token.patient .. Z .. EMERGENCY .. Z .. token.status .. Z .. session.doctor_id .. Z .. "UPGRADED"
-  )
+  say("+", token.no, token.patient, EMERGENCY, token.status, session.doctor_id, "UPGRADED")
 end
 
 -- Gives the day and number of the token issued or raised, for R2.
 local function request_token(department, at)
-  local day, field, class = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
-  local patient, doctor_id = ARGV[at + 3], ARGV[at + 4]
+  local day, field, class = batch[at], batch[at + 1], batch[at + 2]
+  local patient, doctor_id = batch[at + 3], batch[at + 4]
   local fault = date_fault(department, day)
   if fault then
     return reject(fault)
@@ -56,35 +54,42 @@ local function request_token(department, at)
     end
     pin = pinned.number
   end
-  local active_no = active_token_no(pool, patient)
-  if active_no then
-    local active = find_token(department, day, active_no)
-    if class ~= EMERGENCY or active.class == EMERGENCY then
+  local session = best_session(pool, pin)
+  local victim = not session and class == EMERGENCY and find_victim(department, pool, pin) or nil
+  local is_full = not session and class ~= EMERGENCY and pool.waiting >= MOST_WAITING
+  local no = next_no(department, day)
+  local held_no
+  if is_full then
+    held_no = active_no(pool, patient)
+  else
+    -- The guard and the first write in one: where it finds no token, nothing after it refuses.
+    held_no = claim(pool, patient, no)
+  end
+  if held_no then
+    local held = find_token(department, day, held_no)
+    if class ~= EMERGENCY or held.class == EMERGENCY then
       return reject("DUPLICATE_PATIENT")
     end
     -- From here it must succeed.
-    upgrade(department, pool, active, pin)
-    return day, active_no
+    upgrade(department, pool, held, pin)
+    return day, held_no
   end
-  local session = best_session(pool, pin)
-  local victim = not session and class == EMERGENCY and find_victim(department, pool, pin) or nil
-  if not session and not victim and class ~= EMERGENCY and pool.waiting >= MOST_WAITING then
+  if is_full then
     return reject("WAITLIST_FULL")
   end
   -- From here it must succeed.
-  local no = next_token_no(department, day)
+  use_next_no(department, day)
   local token = new_token(department, pool, no, class, patient, pin)
   pool.issued = 1
-  set_active(pool, patient, no)
   if victim then
     session = displace_victim(department, pool, victim, no)
   end
   if session then
     seat(pool, session, token)
-    say("C" .. Z .. no .. Z .. session.doctor_id)
+    say("C", no, session.doctor_id)
   else
     begin_waiting(pool, token)
-    say("W" .. Z .. no .. Z .. position_of(pool, token))
+    say("W", no, position_of(pool, token))
   end
   return day, no
 end

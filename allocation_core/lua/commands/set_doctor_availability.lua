@@ -15,7 +15,7 @@ local function slots_of_day(department, number, day)
 end
 
 local function set_doctor_availability(department, at)
-  local day, slot, doctor_id, away = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], 1 - tonumber(ARGV[at + 3])
+  local day, slot, doctor_id, away = batch[at], batch[at + 1], batch[at + 2], 1 - batch[at + 3]
   local fault = date_fault(department, day)
   if fault then
     return reject(fault)

@@ -1,7 +1,7 @@
 -- SetSlotCapacity (R17). Arguments: day, pool field, doctor id, capacity.
 
 local function set_slot_capacity(department, at)
-  local day, field, doctor_id, capacity = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+  local day, field, doctor_id, capacity = batch[at], batch[at + 1], batch[at + 2], batch[at + 3]
   local fault = date_fault(department, day)
   if fault then
     return reject(fault)
@@ -20,6 +20,6 @@ local function set_slot_capacity(department, at)
   -- From here it must succeed.
   session.override, session.capacity = capacity, capacity
   pool.changed = true
-  say("S" .. Z .. session.taken)
+  say("S", session.taken)
   promote(department, pool, "CAPACITY_RAISED")
 end

@@ -3,8 +3,6 @@
 -- A value is the digest of type and data (16 bytes), then packed: the day first seen and, where a RequestToken
 -- issued or raised a token, that token's day and token_no.
 
-local DIGEST_BYTES = 16
-
 -- Read the ids of a whole batch at once: two or three calls a department instead of as many a command.
 local function load_ids(department, ids)
   local newest = bucket_of(department.day)

@@ -1,13 +1,13 @@
 -- The token that a command names. Arguments: its day and token_no, or -1 and "" where no token could have that token_id.
 
 local function named_token(department, at)
-  return find_token(department, tonumber(ARGV[at]), ARGV[at + 1])
+  return find_token(department, batch[at], batch[at + 1])
 end
 
 -- Cancelled, completed and the like: the token is active no more, and its patient may come again (R4).
 local function retire(department, pool, token, status)
   token.status = status
-  set_active(pool, token.patient, false)
+  redis.call("HDEL", pool.key .. "a", token.patient)
   change(token)
 end
 
@@ -18,5 +18,5 @@ local function say_named(department, pool, token, kind)
   if token.doctor ~= 0 then
     doctor_id = doctor_name(department, session_of(pool, token.doctor))
   end
-  say(kind .. Z .. token.no .. Z .. token.patient .. Z .. token.class .. Z .. token.status .. Z .. doctor_id)
+  say(kind, token.no, token.patient, token.class, token.status, doctor_id)
 end

@@ -43,7 +43,7 @@ local function pool_at(department, field, day)
   end
   pool = {
     field = field, day = day, slot = string.sub(field, 1, 11), key = department.prefix .. field .. ":",
-    closed = 0, issued = 0, waiting = 0, unpinned = 0, by_number = {}, touched = {}, patients = {},
+    closed = 0, issued = 0, waiting = 0, unpinned = 0, by_number = {}, touched = {},
   }
   local packed = redis.call("HGET", department.prefix .. "p", field)
   if packed then
@@ -82,50 +82,30 @@ local function doctor_name(department, session)
   return session.doctor_id
 end
 
--- R4: the token_no of the patient's active token in the pool, or nil.
-local function active_token_no(pool, patient)
-  local no = pool.patients[patient]
-  if no == nil then
-    no = redis.call("HGET", pool.key .. "a", patient)
-    pool.patients[patient] = no
+-- R4: make this token the patient's active one in the pool; gives the one that is there already instead, else nil.
+local function claim(pool, patient, no)
+  if redis.call("HSETNX", pool.key .. "a", patient, no) == 0 then
+    return redis.call("HGET", pool.key .. "a", patient)
   end
-  return no or nil
 end
 
-local function set_active(pool, patient, no)
-  pool.patients[patient] = no
-  pool.patients_changed = pool.patients_changed or {}
-  pool.patients_changed[patient] = true
+local function active_no(pool, patient)
+  return redis.call("HGET", pool.key .. "a", patient) or nil
 end
 
--- The next token_no of the date (§1): from 1, never used again.
-local function next_token_no(department, day)
+-- The token_no that the date's next token gets (§1): from 1, never used again.
+local function next_no(department, day)
   local tokens = tokens_of(department, day)
   if not tokens.last_no then
     tokens.last_no = tonumber(redis.call("HGET", department.prefix .. "p", day) or 0)
   end
-  tokens.last_no = tokens.last_no + 1
-  tokens.issued = true
-  return string.format("%d", tokens.last_no)
+  return string.format("%d", tokens.last_no + 1)
 end
 
-local function save_patients(pool)
-  local kept, gone = {}, {}
-  for patient in pairs(pool.patients_changed) do
-    local no = pool.patients[patient]
-    if no then
-      kept[#kept + 1] = patient
-      kept[#kept + 1] = no
-    else
-      gone[#gone + 1] = patient
-    end
-  end
-  for first = 1, #kept, 4000 do
-    redis.call("HSET", pool.key .. "a", unpack(kept, first, math.min(first + 3999, #kept)))
-  end
-  for first = 1, #gone, 4000 do
-    redis.call("HDEL", pool.key .. "a", unpack(gone, first, math.min(first + 3999, #gone)))
-  end
+local function use_next_no(department, day)
+  local tokens = tokens_of(department, day)
+  tokens.last_no = tokens.last_no + 1
+  tokens.issued = true
 end
 
 local function pack_pool(pool)
@@ -146,9 +126,6 @@ local function save_pools(department)
     if pool.changed then
       fields[#fields + 1] = field
       fields[#fields + 1] = pack_pool(pool)
-    end
-    if pool.patients_changed then
-      save_patients(pool)
     end
   end
   for day, tokens in pairs(department.tokens) do

@@ -1,20 +1,17 @@
--- The outcomes of a batch, one text: what only the store knows, for the worker to write the JSON from.
+-- The outcomes of a batch: what only the store knows, in few words; the worker, who has the commands, writes the JSON.
 --
--- Fields are parted by U+0000, which no text of a command holds (R1). A command is: its offset, the sequence of
--- its first event, the number of its events, the events. See outcomes.py for the fields of each kind of event.
+-- A flat list, packed at the end. A command is: its offset, the sequence of its first event, the number of its events,
+-- the events; see outcomes.py for the words of each kind of event.
 
-local Z = "\0"
-local said = {}
+local said, words = {}, 0
 local speaking -- the department whose command is being decided
-local counted = 0
+local counted -- where the number of the command's events stands
 local unnamed -- the pool that is to be named before the next event, if any
 
 local function begin_saying(department, offset)
-  speaking = department
-  said[#said + 1] = offset .. Z .. (department.sequence + 1)
-  said[#said + 1] = 0
-  counted = #said
-  unnamed = nil
+  said[words + 1], said[words + 2], said[words + 3] = offset, department.sequence + 1, 0
+  words = words + 3
+  speaking, counted, unnamed = department, words, nil
 end
 
 -- What is said next is of this pool: for where the command itself does not name it.
@@ -22,16 +19,22 @@ local function in_pool(pool)
   unnamed = pool
 end
 
-local function say(event)
+local function say(kind, ...)
   if unnamed then
-    said[#said + 1] = "@" .. Z .. unnamed.day .. Z .. unnamed.slot
+    said[words + 1], said[words + 2], said[words + 3] = "@", unnamed.day, unnamed.slot
+    words = words + 3
     unnamed = nil
   end
-  said[#said + 1] = event
+  local more = select("#", ...)
+  said[words + 1] = kind
+  for i = 1, more do
+    said[words + 1 + i] = select(i, ...)
+  end
+  words = words + 1 + more
   said[counted] = said[counted] + 1
   speaking.sequence = speaking.sequence + 1
 end
 
 local function reject(reason)
-  say("!" .. Z .. reason)
+  say("!", reason)
 end

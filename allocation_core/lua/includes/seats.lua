@@ -25,9 +25,9 @@ end
 
 local function add_to_session(pool, session, token)
   if token.status == CONFIRMED then
-    redis.call("ZADD", pool.key .. "c" .. session.number, exposure(token), token.no)
+    redis.call("ZADD", pool.key .. "c" .. session.number, score(exposure(token)), token.no)
   elseif token.status == CHECKED_IN then
-    redis.call("ZADD", pool.key .. "i" .. session.number, turn(token), token.no)
+    redis.call("ZADD", pool.key .. "i" .. session.number, score(turn(token)), token.no)
   end
 end
 
@@ -78,7 +78,7 @@ end
 
 local function begin_waiting(pool, token)
   token.status, token.doctor = WAITLISTED, 0
-  redis.call("ZADD", waitlist_key(pool, token.pin), turn(token), token.no)
+  redis.call("ZADD", waitlist_key(pool, token.pin), score(turn(token)), token.no)
   count_waiting(pool, token.pin, 1)
   change(token)
 end
@@ -91,7 +91,7 @@ end
 
 -- R8: the token's place among all that wait in the pool, 1 = next.
 local function position_of(pool, token)
-  local before = "(" .. string.format("%.17g", turn(token))
+  local before = "(" .. score(turn(token))
   local ahead = 0
   if pool.unpinned > 0 then
     ahead = redis.call("ZCOUNT", pool.key .. "w", "-inf", before)
@@ -107,21 +107,14 @@ local function position_of(pool, token)
 end
 
 local function say_reassigned(department, pool, token, from, reason, by_no)
-  say(
-    "R" .. Z .. token.no .. Z .. token.patient .. Z .. token.class .. Z .. token.status .. Z
-      .. doctor_name(department, session_of(pool, token.doctor)) .. Z .. doctor_name(department, from) .. Z .. reason .. Z
-      .. by_no
-  )
+  say("R", token.no, token.patient, token.class, token.status, doctor_name(department, session_of(pool, token.doctor)), doctor_name(department, from), reason, by_no)
 end
 
 -- The token, which has no seat any more, waits with its own arrival.
 local function preempt(department, pool, token, lost, reason, by_no)
   token.preempted = token.preempted + 1
   begin_waiting(pool, token)
-  say(
-    "P" .. Z .. token.no .. Z .. token.patient .. Z .. token.class .. Z .. position_of(pool, token) .. Z
-      .. doctor_name(department, lost) .. Z .. reason .. Z .. by_no
-  )
+  say("P", token.no, token.patient, token.class, position_of(pool, token), doctor_name(department, lost), reason, by_no)
 end
 
 -- R6: the token whose seat an emergency may take, or nil.
@@ -187,10 +180,7 @@ local function promote(department, pool, reason)
     local session = best_session(pool, next_pin)
     end_waiting(pool, token)
     seat(pool, session, token)
-    say(
-      "+" .. Z .. token.no .. Z .. token.patient .. Z .. token.class .. Z .. token.status .. Z .. session.doctor_id .. Z
-        .. reason
-    )
+    say("+", token.no, token.patient, token.class, token.status, session.doctor_id, reason)
   end
 end
 

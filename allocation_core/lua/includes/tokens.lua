@@ -1,5 +1,8 @@
 -- Tokens: a packed record each, in one hash a department and date; read once and written once a batch.
 
+-- class, status, doctor, pin, present, times preempted, arrival, slot, patient (which holds no U+0000, R1)
+local TOKEN = ">BBBBBHI4c11s"
+
 local function tokens_of(department, day)
   local tokens = department.tokens[day]
   if not tokens then
@@ -19,7 +22,7 @@ local function change(token)
 end
 
 local function unpack_token(tokens, no, day, packed)
-  local slot, class, status, doctor, arrival, preempted, present, pin, patient = cmsgpack.unpack(packed)
+  local class, status, doctor, pin, present, preempted, arrival, slot, patient = struct.unpack(TOKEN, packed)
   local token = {
     tokens = tokens, no = no, day = day, slot = slot, class = class, status = status, doctor = doctor,
     arrival = arrival, preempted = preempted, present = present, pin = pin, patient = patient,
@@ -83,9 +86,9 @@ local function save_tokens(department)
       for i = first, math.min(first + 999, tokens.changes) do
         local token = tokens.changed[i]
         fields[#fields + 1] = token.no
-        fields[#fields + 1] = cmsgpack.pack(
-          token.slot, token.class, token.status, token.doctor, token.arrival, token.preempted, token.present, token.pin,
-          token.patient
+        fields[#fields + 1] = struct.pack(
+          TOKEN, token.class, token.status, token.doctor, token.pin, token.present,
+          math.min(token.preempted, MOST_PREEMPTED), token.arrival, token.slot, token.patient
         )
       end
       redis.call("HSET", department.prefix .. "t" .. day, unpack(fields))

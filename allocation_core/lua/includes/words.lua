@@ -23,6 +23,11 @@ local function exposure(token)
   return token.class * CLASS_UNIT + spared * PREEMPTED_UNIT + token.arrival
 end
 
+-- A sorted set's score as text: left to Redis, the conversion costs as much as the command.
+local function score(number)
+  return string.format("%.0f", number)
+end
+
 local function weekday_of(day)
   return (day + 3) % 7 -- 1970-01-01 was a Thursday; Monday is 0
 end
