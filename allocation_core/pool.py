@@ -252,8 +252,7 @@ class Pool:
         best: Session | None = None
         for session in self.roster:
             if (
-                session.available
-                and session.taken < session.capacity
+                session.has_room()
                 and (pin is None or pin == session.doctor.doctor_id)
                 and session is not other_than
                 and (best is None or session.is_less_loaded_than(best))

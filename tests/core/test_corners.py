@@ -152,6 +152,19 @@ def test_yesterday_s_pool_follows_a_new_schedule_at_once(clinic: Clinic) -> None
     ]
 
 
+def test_a_new_schedule_counts_in_date_then_slot_order(clinic: Clinic) -> None:
+    clinic.register("a", 0, NINE, TEN)
+    for day, slot in ((TODAY + 1, NINE), (TODAY, TEN), (TODAY - 1, TEN), (TODAY, NINE)):
+        clinic.request("p1", slot=slot, day=day)
+    assert clinic.register("a", 1, NINE, TEN) == [
+        "DoctorRegistered",
+        "TokenPromoted h.d.20261122.1 DOCTOR_REGISTERED by a",
+        "TokenPromoted 2 DOCTOR_REGISTERED by a",
+        "TokenPromoted 1 DOCTOR_REGISTERED by a",
+        "TokenPromoted h.d.20261124.1 DOCTOR_REGISTERED by a",
+    ]
+
+
 def test_a_token_that_lost_its_seat_is_cancelled_without_a_doctor(clinic: Clinic) -> None:
     clinic.register("a", 1, NINE)
     clinic.request("p1")
