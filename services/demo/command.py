@@ -27,7 +27,7 @@ from services.demo.report import Outcome
 from services.demo.watch import watching
 from services.errors import OpdError
 from services.settings import Settings
-from services.simulator.day import Day
+from services.simulator.day import DEFAULT_SEED, Day
 from services.simulator.play import Onlooker, SimulationError, Summary, play
 from services.stack.progress import Progress
 from services.stack.state import DEFAULT_FOLDER
@@ -35,16 +35,16 @@ from services.stack.system import System
 
 _TITLE = "A hospital's day"
 _NEXT = {
-    "up": "the same system, to stay; README.md has ten lines that talk to it",
-    "demo --speed 600 --patients 1000": "a slower day of a larger hospital",
-    "verify": "the same audit of a system that runs; docs/architecture.md says how it works",
+    "up": "the same system, to stay: README.md shows how to talk to it",
+    "demo --speed 600 --patients 1000": "a slower day, more patients",
+    "verify": "the audit of a running system: docs/architecture.md",
 }
 
 
 def demo(  # noqa: PLR0913  each is a flag
     settings: Settings,
     *,
-    seed: Annotated[int, typer.Option(help="The same seed plays the same day.")] = 7,
+    seed: Annotated[int, typer.Option(help="The same seed plays the same day.")] = DEFAULT_SEED,
     doctors: Annotated[int, typer.Option(help="How many work.")] = 12,
     patients: Annotated[int, typer.Option(help="How many come.")] = 400,
     departments: Annotated[int, typer.Option(help="Among how many departments.")] = 4,
@@ -168,7 +168,7 @@ def _show(outcome: Outcome, folder: Path) -> None:
     # Without the venv on the path, the words to type are those that were typed.
     program = "opd" if which("opd") or Path(sys.argv[0]).name != "opd" else sys.argv[0]
     for words, what in _NEXT.items():
-        console.print(f"  {program} {words:<34} {what}", soft_wrap=True)
+        console.print(f"  {program} {words:<33} {what}", soft_wrap=True)
 
 
 def _say_what_is_kept(place: Place) -> None:

@@ -61,6 +61,7 @@ def prepare(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / "report.txt", "The demo that began here has not come to its end.\n")
+        (folder / "report.json").unlink(missing_ok=True)
     except OSError as error:
         raise OpdError(f"the report cannot be written: {error}\ntry: --report with another folder") from error
 

@@ -70,7 +70,7 @@ def _stacked(moment: Moment, width: int, height: int) -> list[Text]:
 
 
 def _side_by_side(moment: Moment, width: int, height: int) -> list[Text]:
-    left_width = width * 2 // 3
+    left_width = width * 3 // 5
     left = _departments(moment.board, left_width, height)
     so_far = [Text(), _rule("so far", left_width), *_counts(moment, left_width)]
     if len(left) + len(so_far) <= height:
