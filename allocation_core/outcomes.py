@@ -12,7 +12,7 @@ from typing import Any
 import ormsgpack
 
 from allocation_core.calendar import date_of_day, token_id
-from schemas.commands import Command, RegisterDoctor, SetDoctorAvailability, SetSlotCapacity
+from schemas.commands import CloseSlot, Command, RegisterDoctor, RequestToken, SetDoctorAvailability, SetSlotCapacity
 from schemas.events import Event
 from schemas.words import Source, Status
 
@@ -67,8 +67,12 @@ def read_outcomes(packed: bytes, commands: Mapping[int, Command]) -> dict[int, l
 
 
 def _pool_of(command: Command | None) -> _Pool:
-    data: Any = command.data if command is not None else None
-    return getattr(data, "date", ""), getattr(data, "slot", "")
+    """Give the pool that the command names; where it names none, the store does (`@`)."""
+    match command:
+        case RequestToken() | SetSlotCapacity() | CloseSlot():
+            return command.data.date, command.data.slot
+        case _:
+            return "", ""
 
 
 def _department(command: Command) -> Data:
