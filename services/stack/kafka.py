@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,11 +31,24 @@ class KafkaServer:
         process: the server's process.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None, inherited_fds: Sequence[int] = ()) -> None:
-        """Keep data, settings and log under `folder`; `port` is a free one if not given."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        inherited_fds: Sequence[int] = (),
+        cluster_id: str | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        """Keep data, settings and log under `folder`; `port` is a free one if not given.
+
+        Several brokers of one cluster share a `cluster_id`; `settings` are Kafka's own and win over ours.
+        """
         self._folder = folder
         self._data = folder / "kafka"
         self._settings = folder / "kafka.properties"
+        self._cluster_id = cluster_id or new_cluster_id()
+        self._own_settings = settings or {}
         free_port, self._controller_port = free_ports(2)
         self._port = port or free_port
         self.address = f"{LOOPBACK}:{self._port}"
@@ -81,8 +94,7 @@ class KafkaServer:
         shutil.rmtree(unfinished, ignore_errors=True)
         settings = self._folder / "kafka.format.properties"
         settings.write_text(self._properties(unfinished))
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = [*jvm, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={settings}"]
+        tool = [*jvm, "kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id}", f"--config={settings}"]
         run = subprocess.run(tool, capture_output=True, text=True, check=False)  # noqa: S603 - all ours
         if run.returncode:
             lines = (run.stdout + run.stderr).splitlines()
@@ -118,5 +130,11 @@ class KafkaServer:
             "group.initial.rebalance.delay.ms": 0,
             # After a kill the broker's own session must end before it may register again.
             "broker.session.timeout.ms": 4000,
+            **self._own_settings,
         }
         return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def new_cluster_id() -> str:
+    """Give an id that no other cluster has."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

