@@ -28,12 +28,13 @@ from services.demo.watch import watching
 from services.errors import OpdError
 from services.settings import Settings
 from services.simulator.day import DEFAULT_SEED, Day
-from services.simulator.play import Onlooker, SimulationError, Summary, play
+from services.simulator.play import Onlooker, Summary, play
 from services.stack.progress import Progress
 from services.stack.state import DEFAULT_FOLDER
 from services.stack.system import System
 
 _TITLE = "A hospital's day"
+_CHECK_EVERY_S = 0.5
 _NEXT = {
     "up": "the same system, to stay: README.md shows how to talk to it",
     "demo --speed 600 --patients 1000": "a slower day, more patients",
@@ -134,15 +135,23 @@ def _play_and_audit(place: Place, settings: Settings, day: Day, speed: float, *,
 def _play(system: System, day: Day, speed: float, onlooker: Onlooker) -> Summary:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio then cancels the day, and lets it end in order
     try:
-        played = asyncio.run(play(day, system.settings, speed=speed, on_event=onlooker))
+        played = asyncio.run(_play_as_long_as_all_runs(system, day, speed, onlooker))
     except KeyboardInterrupt:
         _ignore_signals()
         raise
-    except SimulationError:
-        system.check()  # a part that died is the better reason
-        raise
     signal.signal(signal.SIGINT, _interrupt)
     return played
+
+
+async def _play_as_long_as_all_runs(system: System, day: Day, speed: float, onlooker: Onlooker) -> Summary:
+    playing = asyncio.create_task(play(day, system.settings, speed=speed, on_event=onlooker))
+    try:
+        while not (await asyncio.wait({playing}, timeout=_CHECK_EVERY_S))[0]:
+            system.check()
+        return await playing
+    finally:
+        playing.cancel()
+        await asyncio.wait({playing})
 
 
 def _audit(settings: Settings, console: Console) -> Audit:
