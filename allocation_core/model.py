@@ -6,12 +6,10 @@ looks at a clock, at dice or at the outside: events follow from the commands and
 """
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any, Final
 
-from pydantic_core import to_json
-
 from allocation_core import calendar
+from allocation_core.digests import content_digest, sender_digest
 from allocation_core.pool import Doctor, Pool, Session, Token, by_class_then_arrival
 from schemas.commands import (
     CallNext,
@@ -67,7 +65,7 @@ class Department:
         pools: by day and slot, those in which anything was done and whose date is not forgotten.
         tokens: by token_id, those whose date is not forgotten; a token_id is compared whole, so it is the key.
         token_nos: the last token_no by day.
-        commands: by source and id, what is remembered of them (R2).
+        commands: by the digest of source and id, what is remembered of them (R2).
     """
 
     def __init__(self, facility_id: str, department_id: str) -> None:
@@ -80,14 +78,14 @@ class Department:
         self.pools: dict[tuple[int, str], Pool] = {}
         self.tokens: dict[str, Token] = {}
         self.token_nos: dict[int, int] = {}
-        self.commands: dict[tuple[str, str], FirstSight] = {}
+        self.commands: dict[bytes, FirstSight] = {}
         self._events: list[Event] = []
 
     def decide(self, command: Command, timestamp_ms: int) -> list[Event]:
         """Decide the department's next readable command, and give its events in their order (R20)."""
         self._events = []
         self._let_days_go_by(timestamp_ms)
-        key, digest = (command.source, command.id), _digest(command)
+        key, digest = sender_digest(command), content_digest(command)
         first = self.commands.get(key)
         if first is None:
             self.commands[key] = FirstSight(self.day, digest)
@@ -146,7 +144,7 @@ class Department:
         else:
             token = held
             self._raise(token, request.doctor_id)
-        self.commands[command.source, command.id].token_id = token.token_id
+        self.commands[sender_digest(command)].token_id = token.token_id
         return None
 
     def _issue(self, request: RequestTokenData, pool: Pool) -> Token:
@@ -501,13 +499,6 @@ def _token_refused(command: Command, reason: RejectionReason) -> str | None:
     if reason in (RejectionReason.TOKEN_UNKNOWN, RejectionReason.INVALID_TRANSITION):
         return str(data.token_id)
     return None
-
-
-def _digest(command: Command) -> bytes:
-    """R2: 128 bits that stand for type and data; the data is written anew, so that the spelling does not count."""
-    digest = blake2b(to_json(command.data), digest_size=16)
-    digest.update(command.type.encode())
-    return digest.digest()
 
 
 _RULES: Final[dict[type[Command], Callable[[Department, Any], Refusal]]] = {

@@ -12,6 +12,7 @@ import ormsgpack
 from redis.exceptions import NoScriptError
 
 from allocation_core.calendar import DAY_MS, day_of_date, read_token_id
+from allocation_core.digests import content_digest, sender_digest
 from allocation_core.outcomes import read_outcomes, type_of
 from allocation_core.scripts import Script, load_script
 from schemas.commands import Command, ScheduleEntry
@@ -202,30 +203,22 @@ def pack_commands(commands: Sequence[BatchedCommand]) -> tuple[bytes, bytes]:
         words += (f"{facility_id}/{department_id}", len(own))
         for offset, timestamp_ms, command in own:
             name = type_of(command.type)
-            content, own_words = _PACKERS[name](command.data)
             words += (name, offset, timestamp_ms // DAY_MS)
-            words += own_words
-            digests += (
-                blake2b(f"{command.source}\0{command.id}".encode(), digest_size=16).digest(),
-                blake2b(f"{name}\0{content}".encode(), digest_size=16).digest(),
-            )
+            words += _PACKERS[name](command.data)
+            digests += (sender_digest(command), content_digest(command))
     return ormsgpack.packb(words), b"".join(digests)
 
 
-# Each gives the data as one text that equals another's only if the data are equal as JSON values (R2: U+0000 stands in
-# no text, and "" for what was left out), and the type's own arguments.
-_Packed = tuple[str, tuple[str | int, ...]]
+# Each gives the type's own arguments.
+_Words = tuple[str | int, ...]
 
 
 def _pool_field(day: int, slot: str) -> str:
     return f"{slot} {day}"
 
 
-def _pack_register_doctor(data: Any) -> _Packed:
-    content = [data.doctor_id, data.name]
-    for entry in data.schedule:
-        content += (entry.slot, str(entry.capacity), ",".join(entry.weekdays or ()))
-    return "\0".join(content), (data.doctor_id, "".join(_weeks(data.schedule)))
+def _pack_register_doctor(data: Any) -> _Words:
+    return data.doctor_id, "".join(_weeks(data.schedule))
 
 
 def _weeks(schedule: Sequence[ScheduleEntry]) -> list[str]:
@@ -237,58 +230,39 @@ def _weeks(schedule: Sequence[ScheduleEntry]) -> list[str]:
     ]
 
 
-def _pack_request_token(data: Any) -> _Packed:
+def _pack_request_token(data: Any) -> _Words:
     day = day_of_date(data.date)
-    pin = data.doctor_id or ""
-    return (
-        f"{data.date}\0{data.slot}\0{data.patient_id}\0{data.source}\0{pin}",
-        (day, _pool_field(day, data.slot), data.source.priority, data.patient_id, pin),
-    )
+    return day, _pool_field(day, data.slot), data.source.priority, data.patient_id, data.doctor_id or ""
 
 
-def _named_token(data: Any) -> tuple[str | int, ...]:
+def _pack_of_a_token(data: Any) -> _Words:
     named = read_token_id(data.token_id, data.facility_id, data.department_id)
     return (named[0], str(named[1])) if named else (-1, "")
 
 
-def _pack_cancel_token(data: Any) -> _Packed:
-    return f"{data.token_id}\0{data.reason or ''}", _named_token(data)
-
-
-def _pack_of_a_token(data: Any) -> _Packed:
-    return data.token_id, _named_token(data)
-
-
-def _pack_call_next(data: Any) -> _Packed:
+def _pack_call_next(data: Any) -> _Words:
     day = day_of_date(data.date)
-    return f"{data.doctor_id}\0{data.date}\0{data.slot}", (day, _pool_field(day, data.slot), data.doctor_id)
+    return day, _pool_field(day, data.slot), data.doctor_id
 
 
-def _pack_set_slot_capacity(data: Any) -> _Packed:
+def _pack_set_slot_capacity(data: Any) -> _Words:
     day = day_of_date(data.date)
-    return (
-        f"{data.doctor_id}\0{data.date}\0{data.slot}\0{data.capacity}",
-        (day, _pool_field(day, data.slot), data.doctor_id, data.capacity),
-    )
+    return day, _pool_field(day, data.slot), data.doctor_id, data.capacity
 
 
-def _pack_set_doctor_availability(data: Any) -> _Packed:
-    slot, available = data.slot or "", int(data.available)
-    return (
-        f"{data.doctor_id}\0{data.date}\0{slot}\0{available}\0{data.reason or ''}",
-        (day_of_date(data.date), slot, data.doctor_id, available),
-    )
+def _pack_set_doctor_availability(data: Any) -> _Words:
+    return day_of_date(data.date), data.slot or "", data.doctor_id, int(data.available)
 
 
-def _pack_close_slot(data: Any) -> _Packed:
+def _pack_close_slot(data: Any) -> _Words:
     day = day_of_date(data.date)
-    return f"{data.date}\0{data.slot}", (day, _pool_field(day, data.slot))
+    return day, _pool_field(day, data.slot)
 
 
-_PACKERS: dict[str, Callable[[Any], _Packed]] = {
+_PACKERS: dict[str, Callable[[Any], _Words]] = {
     "RegisterDoctor": _pack_register_doctor,
     "RequestToken": _pack_request_token,
-    "CancelToken": _pack_cancel_token,
+    "CancelToken": _pack_of_a_token,
     "MarkNoShow": _pack_of_a_token,
     "CheckIn": _pack_of_a_token,
     "CompleteConsultation": _pack_of_a_token,

@@ -309,4 +309,4 @@ def test_model_forgets_what_is_a_week_over() -> None:
     assert list(department.pools) == [(TODAY + 1, NINE)]
     assert list(department.tokens) == ["h.d.20261124.1"]
     assert list(department.token_nos) == [TODAY + 1]
-    assert list(department.commands) == [("portal/web", "c8")]
+    assert [first.day for first in department.commands.values()] == [TODAY + 8]

@@ -1,0 +1,47 @@
+"""What stands for a command in the memory of R2: 128 bits for who sent it under which id, 128 for what it said.
+
+Data is compared as JSON values: each type's fields are joined by U+0000, which no text holds (R1), with "" for what
+was left out (no text may be empty), so that spelling does not matter and no two data share a text.
+"""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+from schemas.commands import Command
+
+DIGEST_BYTES = 16
+
+
+def sender_digest(command: Command) -> bytes:
+    """Give the digest of a command's source and id."""
+    return blake2b(f"{command.source}\0{command.id}".encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def content_digest(command: Command) -> bytes:
+    """Give the digest of a command's type and data."""
+    name = type(command).__name__
+    return blake2b(f"{name}\0{_CONTENTS[name](command.data)}".encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def _register_doctor(data: Any) -> str:
+    content = [data.doctor_id, data.name]
+    for entry in data.schedule:
+        content += (entry.slot, str(entry.capacity), ",".join(entry.weekdays or ()))
+    return "\0".join(content)
+
+
+_CONTENTS: dict[str, Callable[[Any], str]] = {
+    "RegisterDoctor": _register_doctor,
+    "RequestToken": lambda data: f"{data.date}\0{data.slot}\0{data.patient_id}\0{data.source}\0{data.doctor_id or ''}",
+    "CancelToken": lambda data: f"{data.token_id}\0{data.reason or ''}",
+    "MarkNoShow": lambda data: str(data.token_id),
+    "CheckIn": lambda data: str(data.token_id),
+    "CompleteConsultation": lambda data: str(data.token_id),
+    "CallNext": lambda data: f"{data.doctor_id}\0{data.date}\0{data.slot}",
+    "SetSlotCapacity": lambda data: f"{data.doctor_id}\0{data.date}\0{data.slot}\0{data.capacity}",
+    "SetDoctorAvailability": lambda data: (
+        f"{data.doctor_id}\0{data.date}\0{data.slot or ''}\0{int(data.available)}\0{data.reason or ''}"
+    ),
+    "CloseSlot": lambda data: f"{data.date}\0{data.slot}",
+}
