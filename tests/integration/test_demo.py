@@ -65,7 +65,7 @@ async def _topics(settings: Settings) -> set[str]:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
     await admin.start()
     try:
-        return set(await admin.list_topics())
+        return {name for name in await admin.list_topics() if not name.startswith("__")}
     finally:
         await admin.close()
 
