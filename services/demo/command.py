@@ -124,6 +124,11 @@ def _day(seed: int, doctors: int, patients: int, departments: int, run: str) -> 
 
 def _play_and_audit(place: Place, settings: Settings, day: Day, speed: float, *, live: bool) -> Outcome:
     console = Console(stderr=True, highlight=False)
+    console.print(
+        f"A day of {day.doctors:,} doctors and {day.patients:,} patients in {day.departments} departments, "
+        "through the whole system. Starting it:",
+        soft_wrap=True,
+    )
     with place.system(settings, Progress()) as system:
         with watching(console, day.day, _TITLE, live=live) as watch:
             played = _play(system, day, speed, watch.take)

@@ -17,6 +17,7 @@ from services.simulator.play import Happening
 
 _PICTURES_PER_S = 8
 _PLAIN_LINE_EVERY_S = 2.0
+_LAST_PICTURE_S = 1.0
 
 
 class Watch:
@@ -81,6 +82,7 @@ def _live(console: Console, watch: Watch) -> Iterator[None]:
     # The pictures are drawn in a thread of their own, so many a second: the day never waits for them.
     with Live(get_renderable=picture, console=console, screen=True, refresh_per_second=_PICTURES_PER_S):
         yield
+        time.sleep(_LAST_PICTURE_S)  # an evening to look at
 
 
 @contextmanager
