@@ -7,7 +7,7 @@ where the command does not.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import ormsgpack
 
@@ -31,6 +31,7 @@ type_of = lru_cache(maxsize=64)(lambda envelope_type: envelope_type.removeprefix
 
 Data = dict[str, Any]
 _Pool = tuple[str, str]  # date and slot
+_NAMES_ITS_POOL = frozenset({RequestToken, SetSlotCapacity, CloseSlot})
 
 
 def read_outcomes(packed: bytes, commands: Mapping[int, Command]) -> dict[int, list[Event]]:
@@ -68,11 +69,10 @@ def read_outcomes(packed: bytes, commands: Mapping[int, Command]) -> dict[int, l
 
 def _pool_of(command: Command | None) -> _Pool:
     """Give the pool that the command names; where it names none, the store does (`@`)."""
-    match command:
-        case RequestToken() | SetSlotCapacity() | CloseSlot():
-            return command.data.date, command.data.slot
-        case _:
-            return "", ""
+    if type(command) in _NAMES_ITS_POOL:
+        data = cast("RequestToken", command).data
+        return data.date, data.slot
+    return "", ""
 
 
 def _department(command: Command) -> Data:

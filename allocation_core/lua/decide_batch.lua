@@ -13,6 +13,7 @@
 --- @include "includes/tokens"
 --- @include "includes/pools"
 --- @include "includes/seats"
+--- @include "includes/forget"
 --- @include "includes/named_token"
 --- @include "commands/register_doctor"
 --- @include "commands/request_token"
@@ -114,9 +115,14 @@ if #names > 0 then
     save_ids(department)
     save_tokens(department)
     save_pools(department)
+    if department.day_before and not department.new then
+      forget_ids(department, department.day_before)
+      forget_later(department, partition)
+    end
   end
   save_departments(departments, partition)
 end
+forget_some(partition)
 local outcomes = cmsgpack.pack(said)
 local blobs = keep_outcomes(partition, outcomes, ARGV[4], tonumber(ARGV[3]))
 redis.call("HSET", partition, "applied", ARGV[4], "digest", ARGV[5], "blobs", blobs, "half", "0")

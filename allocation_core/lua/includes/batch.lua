@@ -9,7 +9,6 @@ local DIGEST_BYTES = 16
 local OWN_ARGUMENTS = 3 -- after the command's type, where the type's own begin
 
 local function digests_of(n)
-  local first = (n - 1) * 2 * DIGEST_BYTES
-  local id = string.sub(digests, first + 1, first + DIGEST_BYTES)
-  return id, string.sub(digests, first + DIGEST_BYTES + 1, first + 2 * DIGEST_BYTES)
+  local id, content = struct.unpack("c16c16", digests, (n - 1) * 2 * DIGEST_BYTES + 1)
+  return id, content
 end

@@ -7,6 +7,7 @@
 -- <partition>:<id>:p      hash: "slot day" -> pool header; day -> the last token_no given out
 -- <partition>:<id>:t<day> hash: token_no -> token
 -- <partition>:<id>:i<k>   hash: command id -> what it was (R2), of the days 4k … 4k+3
+-- <partition>:f           zset: departments that have something to forget, see forget.lua
 
 local DAYS_A_BUCKET = 4
 
@@ -43,9 +44,9 @@ end
 -- R3: the department's day is the latest that its records showed; a clock that goes back moves nothing.
 local function reach_day(department, day)
   if day > department.day then
+    department.day_before = department.day_before or department.day
     department.day = day
     department.first_bucket = department.first_bucket or bucket_of(day)
-    department.reached = true
   end
 end
 

@@ -9,9 +9,9 @@ local counted -- where the number of the command's events stands
 local unnamed -- the pool that is to be named before the next event, if any
 
 local function begin_saying(department, offset)
-  said[words + 1], said[words + 2], said[words + 3] = offset, department.sequence + 1, 0
-  words = words + 3
-  speaking, counted, unnamed = department, words, nil
+  local n = words + 3
+  said[n - 2], said[n - 1], said[n] = offset, department.sequence + 1, 0
+  words, counted, speaking, unnamed = n, n, department, nil
 end
 
 -- What is said next is of this pool: for where the command itself does not name it.
@@ -19,18 +19,48 @@ local function in_pool(pool)
   unnamed = pool
 end
 
-local function say(kind, ...)
+-- An event: its kind and up to eight words, none of them nil before the last. Written out: a vararg costs more than all else.
+local function say(kind, a, b, c, d, e, f, g, h)
+  local n = words + 1
   if unnamed then
-    said[words + 1], said[words + 2], said[words + 3] = "@", unnamed.day, unnamed.slot
-    words = words + 3
+    said[n], said[n + 1], said[n + 2] = "@", unnamed.day, unnamed.slot
+    n = n + 3
     unnamed = nil
   end
-  local more = select("#", ...)
-  said[words + 1] = kind
-  for i = 1, more do
-    said[words + 1 + i] = select(i, ...)
+  said[n] = kind
+  if a ~= nil then
+    n = n + 1
+    said[n] = a
   end
-  words = words + 1 + more
+  if b ~= nil then
+    n = n + 1
+    said[n] = b
+  end
+  if c ~= nil then
+    n = n + 1
+    said[n] = c
+    if d ~= nil then
+      n = n + 1
+      said[n] = d
+    end
+    if e ~= nil then
+      n = n + 1
+      said[n] = e
+    end
+    if f ~= nil then
+      n = n + 1
+      said[n] = f
+    end
+    if g ~= nil then
+      n = n + 1
+      said[n] = g
+    end
+    if h ~= nil then
+      n = n + 1
+      said[n] = h
+    end
+  end
+  words = n
   said[counted] = said[counted] + 1
   speaking.sequence = speaking.sequence + 1
 end

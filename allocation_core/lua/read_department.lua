@@ -1,0 +1,63 @@
+-- One department's state as it stands at one offset (I9, snapshots); asked by anybody, the owner or not.
+-- KEYS: the partition. ARGV: department key, "1" to read what follows from the rest too, else "0".
+-- Gives {"READ", applied, digest, half, header or "", then, for each key of the department that holds something, what
+-- comes after its prefix and its content: a flat list, of a sorted set with scores}, or {"VERSION", found}.
+
+--- @include "includes/guards"
+--- @include "includes/words"
+--- @include "includes/departments"
+
+local marks = redis.call("HMGET", KEYS[1], "applied", "digest", "half", "version")
+if marks[4] and marks[4] ~= LAYOUT_VERSION then
+  return { "VERSION", marks[4] }
+end
+local header = redis.call("HGET", KEYS[1] .. ":d", ARGV[1])
+local reply = { "READ", marks[1] or "-1", marks[2] or "", marks[3] or "0", header or "" }
+if not header then
+  return reply
+end
+local id, today, _, _, doctors, first_bucket = cmsgpack.unpack(header)
+local prefix = KEYS[1] .. ":" .. id .. ":"
+
+local function add(suffix, ...)
+  local content = redis.call(...)
+  if #content > 0 then
+    reply[#reply + 1], reply[#reply + 2] = suffix, content
+  end
+end
+
+local function add_hash(suffix)
+  add(suffix, "HGETALL", prefix .. suffix)
+end
+
+local function add_line(suffix)
+  add(suffix, "ZRANGE", prefix .. suffix, 0, -1, "WITHSCORES")
+end
+
+local function add_lines(field)
+  add_hash(field .. ":a")
+  add_line(field .. ":w")
+  for number = 1, doctors do
+    add_line(field .. ":w" .. number)
+    add_line(field .. ":c" .. number)
+    add_line(field .. ":i" .. number)
+  end
+end
+
+for _, suffix in ipairs({ "n", "w", "s", "p" }) do
+  add_hash(suffix)
+end
+for _, field in ipairs(redis.call("HKEYS", prefix .. "p")) do
+  local day = tonumber(string.match(field, "(%d+)$"))
+  if day >= today - DAYS_KEPT then
+    if tostring(day) == field then
+      add_hash("t" .. field)
+    elseif ARGV[2] == "1" then
+      add_lines(field)
+    end
+  end
+end
+for bucket = math.max(first_bucket, bucket_of(today - DAYS_KEPT)), bucket_of(today) do
+  add_hash("i" .. bucket)
+end
+return reply
