@@ -233,7 +233,7 @@ def _setting(name: str, value: str) -> Any:
     """Give a topic's setting as the Kafka binding types it."""
     if name == "cleanup.policy":
         return value.split(",")
-    return int(value) if name.startswith("retention.") else value
+    return int(value) if value.lstrip("-").isdigit() else value
 
 
 def _operation(action: str, channel: str, summary: str) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class Topic:
 
 
 _FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+# Twice what Kafka takes by default: the largest record that fits the commands topic still fits with headers appended.
+_ROOMY = {"max.message.bytes": str(2 * 1024 * 1024)}
 
 COMMANDS = Topic(
     name="opd.commands.v1",
@@ -32,12 +34,12 @@ EVENTS = Topic(
     name="opd.events.v1",
     key="{facility_id}/{department_id}",
     value="an event: CloudEvents 1.0, structured JSON",
-    config=_FOR_EVER,
+    config={**_FOR_EVER, **_ROOMY},
 )
 DEAD_LETTERS = Topic(
     name="opd.dead-letters.v1",
     key="as in the commands topic, byte for byte",
     value="an unreadable record of the commands topic, byte for byte",
-    config=_FOR_EVER,
+    config={**_FOR_EVER, **_ROOMY},
 )
 TOPICS = (COMMANDS, EVENTS, DEAD_LETTERS)

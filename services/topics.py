@@ -21,6 +21,8 @@ from services.settings import Settings
 _log = structlog.stdlib.get_logger(__name__)
 
 DEFAULT_PARTITIONS = 4
+EVENTS_MESSAGE_BYTES = 1_000_000  # what Kafka's own default takes, and a little more than the allocator's batches
+DEAD_LETTER_HEADERS_BYTES = 4096
 
 
 class TopicError(OpdError):
@@ -190,7 +192,12 @@ async def _checked(
     configs = await _configs(admin, list(found))
     for name in (settings.commands_topic, settings.events_topic):
         _refuse_loss(name, configs[name])
-    notes = {settings.commands_topic: _timestamp_notes(configs[settings.commands_topic])}
+    _refuse_small_events(settings.events_topic, configs[settings.events_topic])
+    commands, dead_letters = configs[settings.commands_topic], configs[settings.dead_letters_topic]
+    notes = {
+        settings.commands_topic: _timestamp_notes(commands),
+        settings.dead_letters_topic: _size_notes(settings.dead_letters_topic, dead_letters, commands),
+    }
     return [TopicState(name, count, name in created, notes.get(name, ())) for name, count in found.items()]
 
 
@@ -211,10 +218,30 @@ def _refuse_loss(name: str, config: Mapping[str, str]) -> None:
     wrong = [f"{key}={config[key]}" for key, value in wanted.items() if config[key] != value]
     if wrong:
         mended = ",".join(f"{key}={value}" for key, value in wanted.items())
+        raise TopicError(f"{name} may lose records: {', '.join(wrong)}\ntry: {_altered(name, mended)}")
+
+
+def _refuse_small_events(name: str, config: Mapping[str, str]) -> None:
+    largest, wanted = int(config["max.message.bytes"]), contract.EVENTS.config["max.message.bytes"]
+    if largest < EVENTS_MESSAGE_BYTES:
         raise TopicError(
-            f"{name} may lose records: {', '.join(wrong)}\n"
-            f"try: kafka-configs.sh --alter --topic {name} --add-config {mended}"
+            f"{name} takes {largest} bytes at once: events come in batches of up to {EVENTS_MESSAGE_BYTES}\n"
+            f"try: {_altered(name, f'max.message.bytes={wanted}')}"
         )
+
+
+def _size_notes(name: str, config: Mapping[str, str], commands: Mapping[str, str]) -> tuple[str, ...]:
+    """What fits the commands topic must fit here too, with the headers that say why it is here."""
+    needed = int(commands["max.message.bytes"]) + DEAD_LETTER_HEADERS_BYTES
+    if int(config["max.message.bytes"]) >= needed:
+        return ()
+    wanted = max(needed, int(contract.DEAD_LETTERS.config["max.message.bytes"]))
+    mended = _altered(name, f"max.message.bytes={wanted}")
+    return (f"a large unreadable record would not fit, and its partition would wait until it does; try: {mended}",)
+
+
+def _altered(name: str, settings: str) -> str:
+    return f"kafka-configs.sh --alter --topic {name} --add-config {settings}"
 
 
 def _timestamp_notes(config: Mapping[str, str]) -> tuple[str, ...]:

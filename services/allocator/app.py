@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from services.allocator.group import Group
 from services.allocator.kafka import Publisher, TailReader, partitioner
 from services.allocator.metrics import AllocatorMetrics
+from services.header_names import read_any_header_name
 from services.settings import Settings
 
 SESSION_TIMEOUT_MS = 6_000
@@ -49,6 +50,7 @@ class Allocator:
     """
 
     def __init__(self, settings: Settings, partitions: int) -> None:
+        read_any_header_name()
         self._server: uvicorn.Server | None = None
         self._redis = connect_redis(settings.redis_url)
         self._tails = TailReader(settings)

@@ -4,11 +4,14 @@ import asyncio
 import gc
 import signal
 
+import structlog
 import uvloop
 
 from services.allocator.app import Allocator
 from services.settings import Settings
 from services.topics import check_topics
+
+log = structlog.get_logger(__name__)
 
 DEFAULT_HTTP_PORT = 8101
 
@@ -28,5 +31,8 @@ def allocator(settings: Settings) -> None:
 
 async def _run(settings: Settings) -> None:
     topics = await check_topics(settings)
+    for topic in topics:
+        for note in topic.notes:
+            log.warning("a topic works, but", topic=topic.name, note=note)
     port = DEFAULT_HTTP_PORT if settings.http_port is None else settings.http_port
     await Allocator(settings, topics[0].partitions).run(settings.http_host, port)

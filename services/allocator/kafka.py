@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import lru_cache
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch
 
-from services.allocator.owner import LogBounds, LogUnavailable
+from services.allocator.owner import LogBounds, LogUnavailable, TooLarge
 from services.allocator.records import NOWHERE, CommandRecord, EventPlace, OutRecord, dead_letter_source, event_place
 from services.settings import Settings
 
@@ -25,6 +27,8 @@ async def _kafka_answers() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             yield
+    except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+        raise TooLarge("Kafka: a record is too large") from error
     except (KafkaError, TimeoutError) as error:
         raise LogUnavailable(f"Kafka: {type(error).__name__} {error}".strip()) from error
 
@@ -103,23 +107,28 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
         self._one_at_a_time = asyncio.Lock()
 
-    async def send(self, topic: str, partition: int, records: Sequence[OutRecord]) -> None:
+    async def send(self, topic: str, partition: int, records: Sequence[OutRecord], *, gzip: bool = False) -> None:
         """Append records in order, each record batch acknowledged before the next one is sent.
 
         Raises:
+            TooLarge: the topic does not take a record so large.
             LogUnavailable: a send failed, or was not acknowledged in time; its outcome is unknown.
         """
         producer = await self._current()
         try:
             async with _kafka_answers():
-                batch = producer.create_batch()
+                batch = _gzipped_batch() if gzip else producer.create_batch()
                 for record in records:
                     headers = list(record.headers)
                     if batch.append(key=record.key, value=record.value, timestamp=None, headers=headers) is None:
                         await (await producer.send_batch(batch, topic, partition=partition))
-                        batch = producer.create_batch()
+                        batch = _gzipped_batch() if gzip else producer.create_batch()
                         batch.append(key=record.key, value=record.value, timestamp=None, headers=headers)
                 await (await producer.send_batch(batch, topic, partition=partition))
+        except TooLarge as error:
+            await self._give_up(producer)
+            largest = max(map(_size, records))
+            raise TooLarge(f"{topic} does not take a record of {largest} bytes: raise its max.message.bytes") from error
         except LogUnavailable:
             await self._give_up(producer)
             raise
@@ -158,6 +167,15 @@ class Publisher:
         with contextlib.suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(1.0):
                 await producer.stop()
+
+
+def _gzipped_batch() -> BatchBuilder:
+    return BatchBuilder(EVENTS_A_SEND_BYTES, DefaultRecordBatch.CODEC_GZIP)
+
+
+def _size(record: OutRecord) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 class KafkaCommandLog:
@@ -256,4 +274,6 @@ class KafkaAnswers:
 
     async def publish_dead_letters(self, records: Sequence[OutRecord]) -> None:
         """Append dead letters in order."""
-        await self._publisher.send(self._dead_letters.topic, self._partition, records)
+        # A large one may have come compressed: what fitted the commands topic so would not fit here otherwise.
+        large = any(_size(record) > EVENTS_A_SEND_BYTES for record in records)
+        await self._publisher.send(self._dead_letters.topic, self._partition, records, gzip=large)

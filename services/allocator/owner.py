@@ -7,7 +7,6 @@ log already. Whatever turns out otherwise than expected leads back to taking.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -215,7 +214,7 @@ class Owner:
         # Only now: what a fenced owner had in flight may have landed until here.
         self._published = await self._answers.published()
         self._dead_lettered = await self._answers.dead_lettered()
-        self._committed = await self._commands.committed()
+        self._committed = max(self._committed, await self._commands.committed())
         self._applied = marks.applied
         bounds = await self._commands.bounds()
         start = min(marks.applied + 1, max(self._published.offset, self._committed))
@@ -261,17 +260,18 @@ class Owner:
     # ------------------------------------------------------------------------------------------------------ working
 
     async def _work(self) -> None:
-        checked_at = time.monotonic()
+        now_s = asyncio.get_running_loop().time
+        checked_at = now_s()
         while not self._stopping:
             records = await self._commands.fetch(most=BATCH_RECORDS, wait_s=FETCH_WAIT_S)
             if records:
                 self._in_batch = True
                 await self._answer(records)
                 self._in_batch = False
-                checked_at = time.monotonic()
-            elif time.monotonic() - checked_at >= IDLE_CHECK_S:
+                checked_at = now_s()
+            elif now_s() - checked_at >= IDLE_CHECK_S:
                 await self._store.check(generation=self._generation, expected=self._applied)
-                checked_at = time.monotonic()
+                checked_at = now_s()
 
     async def _answer(self, records: Sequence[CommandRecord]) -> None:
         applied = [record for record in records if record.offset <= self._applied]
@@ -292,7 +292,9 @@ class Owner:
                 commands[record.offset] = read
         events = await self._outcomes(commands) if decided else await self._decide(records, commands)
         await self._publish(records, commands, faults, events)
-        self._commands.done(records[-1].offset + 1)
+        answered = records[-1].offset + 1
+        if answered > self._committed:  # a rebuild goes over what was committed long ago
+            self._commands.done(answered)
         self._metrics.count(events.values(), dead_letters=len(faults))
 
     async def _decide(

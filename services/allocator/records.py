@@ -8,7 +8,7 @@ from schemas.commands import Command
 from schemas.events import Event
 from schemas.wire import CONTENT_TYPE, UnreadableRecord, read_command, rfc3339, write_event
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class CommandRecord(NamedTuple):
@@ -37,7 +37,8 @@ class EventPlace(NamedTuple):
 
 
 NOWHERE = EventPlace(-1, -1)
-_EVENT_ID = re.compile(rb'^\{"specversion":"1\.0","id":"(\d+)-(\d+)-(\d+)"')
+_EVENT_ID = re.compile(rb'^\{"specversion":"1\.0","id":"(\d{1,19})-(\d{1,19})-(\d{1,19})"')
+_OFFSET = re.compile(rb"\d{1,19}")
 
 
 def read_record(record: CommandRecord, partition: int, partition_of: Callable[[bytes], int]) -> Command | str:
@@ -65,8 +66,8 @@ def dead_letter(record: CommandRecord, fault: str, topic: str, partition: int) -
 
 def dead_letter_source(headers: Headers) -> int | None:
     """Give the offset that a dead letter came from; None where its headers name none."""
-    named = dict(headers).get("opd-source-offset", b"")
-    return int(named) if named.isdigit() else None
+    named = dict(headers).get("opd-source-offset") or b""
+    return int(named) if _OFFSET.fullmatch(named) else None
 
 
 def event_records(

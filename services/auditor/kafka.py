@@ -15,6 +15,7 @@ from services.auditor.audit import Progress, audit
 from services.auditor.records import Kind, Record
 from services.auditor.report import Report
 from services.errors import OpdError
+from services.header_names import read_any_header_name
 from services.settings import Settings
 from services.topics import check_topics
 
@@ -142,6 +143,7 @@ class KafkaLog:
 
     async def _connect(self) -> AIOKafkaConsumer:
         """Give a consumer that belongs to no group."""
+        read_any_header_name()
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._settings.kafka_bootstrap_servers,
             enable_auto_commit=False,

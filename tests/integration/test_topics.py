@@ -98,6 +98,20 @@ def test_a_senders_own_timestamps_are_noted_but_accepted(settings: Settings) -> 
     assert not dead_letters.notes
 
 
+def test_dead_letters_that_may_not_fit_are_noted_with_the_size_that_does(settings: Settings) -> None:
+    make(settings, settings.commands_topic, 4, contract.COMMANDS.config | {"max.message.bytes": "3000000"})
+    _, _, dead_letters = ensure(settings)
+    [note] = dead_letters.notes
+    assert f"--topic {settings.dead_letters_topic} --add-config max.message.bytes=3004096" in note
+    assert [topic.notes for topic in check(settings)] == [(), (), (note,)]
+
+
+def test_an_events_topic_that_takes_no_batch_is_refused(settings: Settings) -> None:
+    make(settings, settings.events_topic, 4, FITTING | {"max.message.bytes": "500000"})
+    with pytest.raises(TopicError, match=f"{settings.events_topic} takes 500000 bytes at once.*\ntry: kafka-configs"):
+        ensure(settings)
+
+
 def test_two_topics_of_one_name_are_refused(settings: Settings) -> None:
     same = settings.model_copy(update={"events_topic": settings.commands_topic})
     with pytest.raises(TopicError, match="two of the topics have one name"):
