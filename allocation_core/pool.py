@@ -12,6 +12,9 @@ from schemas.words import Source, Status, Weekday
 
 Rank = tuple[int, ...]
 
+_TAKES_A_SEAT = frozenset({Status.CONFIRMED, Status.CHECKED_IN, Status.CALLED, Status.COMPLETED})
+_ACTIVE = _TAKES_A_SEAT - {Status.COMPLETED} | {Status.WAITLISTED}
+
 
 class Doctor:
     """A doctor of the department.
@@ -311,6 +314,20 @@ class Pool:
         self._step_out(token)
         token.source = Source.EMERGENCY
         self._step_in(token)
+
+    def put_back(self, token: Token, status: Status, session: Session | None) -> None:
+        """Put a token of a saved state where it was."""
+        token.status, token.session = status, session
+        self.tokens.append(token)
+        if status in _ACTIVE:
+            self.active[token.patient_id] = token
+            self._step_in(token)
+        if session is not None and status in _TAKES_A_SEAT:
+            session.taken += 1
+
+    def session_with(self, doctor: Doctor) -> Session:
+        """Give the session of a doctor, who need not work the slot any more."""
+        return self.sessions.setdefault(doctor.doctor_id, Session(doctor))
 
     def _step_in(self, token: Token) -> None:
         line = self._line_of(token)

@@ -172,13 +172,22 @@ class SlotStore:
         await self._call(_CLEAR, generation, "end")
 
     async def _call(self, script: Script, *arguments: Argument) -> Any:
-        try:
-            reply = await self._redis.execute_command("EVALSHA", script.sha1, 1, self._key, *arguments)
-        except NoScriptError:
-            reply = await self._redis.execute_command("EVAL", script.text, 1, self._key, *arguments)
-        if isinstance(reply, list) and reply[0] in _REFUSALS:
-            raise _REFUSALS[reply[0]](reply[1].decode())
-        return reply
+        return await run_script(self._redis, self._key, script, *arguments)
+
+
+async def run_script(redis: Redis, key: str, script: Script, *arguments: Argument) -> Any:
+    """Call a script on a partition's key.
+
+    Raises:
+        Refusal: the script refused.
+    """
+    try:
+        reply = await redis.execute_command("EVALSHA", script.sha1, 1, key, *arguments)
+    except NoScriptError:
+        reply = await redis.execute_command("EVAL", script.text, 1, key, *arguments)
+    if isinstance(reply, list) and reply[0] in _REFUSALS:
+        raise _REFUSALS[reply[0]](reply[1].decode())
+    return reply
 
 
 def partition_key(partition: int) -> str:

@@ -1,0 +1,71 @@
+"""The state that Redis keeps of a partition, read while its owner goes on (I9, spec §4)."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from allocation_core.layout import Header, Layout, contradictions
+from allocation_core.scripts import load_script
+from allocation_core.state import DepartmentState
+from allocation_core.store import Marks, Redis, partition_key, run_script
+
+_READ_DEPARTMENT = load_script("read_department")
+
+
+class StoredDepartment(NamedTuple):
+    """One department as it was read, at one offset.
+
+    Attributes:
+        marks: the partition's, at that moment.
+        state: None where the department is not there.
+        faults: where what Redis keeps of it contradicts itself; names no patient.
+    """
+
+    marks: Marks
+    state: DepartmentState | None
+    faults: list[str]
+
+
+class StoredPartition:
+    """What Redis keeps of one partition."""
+
+    def __init__(self, redis: Redis, partition: int) -> None:
+        self._redis = redis
+        self._key = partition_key(partition)
+
+    async def marks(self) -> Marks:
+        """Read where the partition stands, without owning it."""
+        applied, digest, half = await self._redis.execute_command("HMGET", self._key, "applied", "digest", "half")
+        return Marks(int(applied or -1), digest or b"", half == b"1")
+
+    async def departments(self) -> AsyncIterator[str]:
+        """Name each department that is there from the first call to the last, once."""
+        seen: set[bytes] = set()
+        cursor = 0
+        while True:
+            cursor, found = await self._redis.execute_command("HSCAN", f"{self._key}:d", cursor, "COUNT", 100)
+            for name in found:
+                if name not in seen:
+                    seen.add(name)
+                    yield name.decode()
+            if int(cursor) == 0:
+                return
+
+    async def read(self, name: str, *, indexes: bool = False) -> StoredDepartment:
+        """Read one department in one call.
+
+        Args:
+            name: `{facility_id}/{department_id}`.
+            indexes: look besides whether what follows from the rest does.
+
+        Raises:
+            OtherVersion: another layout is stored.
+        """
+        reply = await run_script(self._redis, self._key, _READ_DEPARTMENT, name, int(indexes))
+        _, applied, digest, half, header, *keys = reply
+        marks = Marks(int(applied), digest, half == b"1")
+        if not header:
+            return StoredDepartment(marks, None, [])
+        layout = Layout(name, Header.unpack(header), dict(zip(keys[::2], keys[1::2], strict=True)))
+        state = layout.state()
+        faults = list(contradictions(state, layout.indexes())) if indexes else []
+        return StoredDepartment(marks, state, faults)
