@@ -20,6 +20,16 @@ local function session_of(pool, number)
   return session
 end
 
+-- The key of what a session has of its own: "c", "i" or "w". Kept, because writing out a number costs more than to look.
+local function key_of(pool, session, kind)
+  local key = session[kind]
+  if not key then
+    key = pool.key .. kind .. session.number
+    session[kind] = key
+  end
+  return key
+end
+
 -- Put the schedules as they are now under what the pool keeps of its sessions.
 local function join_schedules(department, pool)
   for _, session in ipairs(pool.touched) do

@@ -25,17 +25,17 @@ end
 
 local function add_to_session(pool, session, token)
   if token.status == CONFIRMED then
-    redis.call("ZADD", pool.key .. "c" .. session.number, score(exposure(token)), token.no)
+    redis.call("ZADD", key_of(pool, session, "c"), score(exposure(token)), token.no)
   elseif token.status == CHECKED_IN then
-    redis.call("ZADD", pool.key .. "i" .. session.number, score(turn(token)), token.no)
+    redis.call("ZADD", key_of(pool, session, "i"), score(turn(token)), token.no)
   end
 end
 
 local function remove_from_session(pool, session, token)
   if token.status == CONFIRMED then
-    redis.call("ZREM", pool.key .. "c" .. session.number, token.no)
+    redis.call("ZREM", key_of(pool, session, "c"), token.no)
   elseif token.status == CHECKED_IN then
-    redis.call("ZREM", pool.key .. "i" .. session.number, token.no)
+    redis.call("ZREM", key_of(pool, session, "i"), token.no)
   end
 end
 
@@ -62,7 +62,7 @@ local function free_seat(pool, token)
 end
 
 local function waitlist_key(pool, pin)
-  return pin == 0 and pool.key .. "w" or pool.key .. "w" .. pin
+  return pin == 0 and pool.key .. "w" or key_of(pool, session_of(pool, pin), "w")
 end
 
 local function count_waiting(pool, pin, by)
@@ -122,7 +122,7 @@ local function find_victim(department, pool, pin)
   local victim_no, most = nil, 0
   for _, session in ipairs(pool.sessions) do
     if session.away == 0 and session.taken > 0 and (pin == 0 or pin == session.number) then
-      local head = redis.call("ZREVRANGE", pool.key .. "c" .. session.number, 0, 0, "WITHSCORES")
+      local head = redis.call("ZREVRANGE", key_of(pool, session, "c"), 0, 0, "WITHSCORES")
       local exposed = tonumber(head[2] or 0)
       if exposed > most then
         victim_no, most = head[1], exposed
@@ -190,8 +190,8 @@ end
 
 -- R18, R16: all who have a seat in the session and were not called go elsewhere or wait, by class then arrival.
 local function empty_session(department, pool, session)
-  local numbers = redis.call("ZRANGE", pool.key .. "c" .. session.number, 0, -1)
-  for _, no in ipairs(redis.call("ZRANGE", pool.key .. "i" .. session.number, 0, -1)) do
+  local numbers = redis.call("ZRANGE", key_of(pool, session, "c"), 0, -1)
+  for _, no in ipairs(redis.call("ZRANGE", key_of(pool, session, "i"), 0, -1)) do
     numbers[#numbers + 1] = no
   end
   local tokens = find_tokens(department, pool.day, numbers)

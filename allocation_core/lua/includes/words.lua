@@ -25,7 +25,7 @@ end
 
 -- A sorted set's score as text: left to Redis, the conversion costs as much as the command.
 local function score(number)
-  return string.format("%.0f", number)
+  return string.format("%d", number)
 end
 
 local function weekday_of(day)
