@@ -7,6 +7,7 @@ log already. Whatever turns out otherwise than expected leads back to taking.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -44,6 +45,7 @@ BATCH_RECORDS = 500
 FETCH_WAIT_S = 1.0
 IDLE_CHECK_S = 3.0
 RETRY_AFTER_S = 0.5
+LARGER_RECORDS = "a topic that takes larger records"
 
 
 class LogBounds(NamedTuple):
@@ -105,6 +107,10 @@ class Answers(Protocol):
 
 class LogUnavailable(Exception):  # noqa: N818  it is Kafka that is unavailable
     """Kafka did not answer, or did not acknowledge what was sent; both topics' methods raise it."""
+
+
+class TooLarge(LogUnavailable):
+    """A topic does not take a record so large; the text says which, and what to do. Nothing is dropped meanwhile."""
 
 
 class Unrecoverable(OpdError):  # noqa: N818  what the operator must decide
@@ -178,8 +184,8 @@ class Owner:
             if not self._waiting_for:
                 self.state = "taking"
             await self._take()
-            self.state = "working"
-            self._waiting_for = ""
+            if self._waiting_for != LARGER_RECORDS:  # only an answer shows that they are taken now
+                self._is_working()
             await self._work()
         except (Unfenced, Rewind, HalfWritten) as found:
             self._metrics.rewinds.inc()
@@ -190,17 +196,23 @@ class Owner:
             log.warning("another owner has the partition", partition=self.partition, why=str(found))
         except RedisError as error:
             await self._wait("Redis", error)
+        except TooLarge as error:
+            await self._wait(LARGER_RECORDS, error, logging.ERROR)
         except LogUnavailable as error:
             await self._wait("Kafka", error)
         finally:
             self._in_batch = False
             self._commands.pause()
 
-    async def _wait(self, for_what: str, error: Exception) -> None:
+    def _is_working(self) -> None:
+        self.state = "working"
+        self._waiting_for = ""
+
+    async def _wait(self, for_what: str, error: Exception, level: int = logging.WARNING) -> None:
         self.state = f"waiting: {for_what}"
         if self._waiting_for != for_what:
             self._waiting_for = for_what
-            log.warning("waiting", partition=self.partition, for_what=for_what, error=str(error))
+            log.log(level, "waiting", partition=self.partition, for_what=for_what, error=str(error))
         await asyncio.sleep(RETRY_AFTER_S)
 
     # ------------------------------------------------------------------------------------------------------- taking
@@ -268,6 +280,7 @@ class Owner:
                 self._in_batch = True
                 await self._answer(records)
                 self._in_batch = False
+                self._is_working()
                 checked_at = now_s()
             elif now_s() - checked_at >= IDLE_CHECK_S:
                 await self._store.check(generation=self._generation, expected=self._applied)
