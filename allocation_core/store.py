@@ -6,6 +6,7 @@ into arguments and calls the scripts of `lua/`; what is decided stands there.
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
+from secrets import token_hex
 from typing import Any, NamedTuple, Protocol
 
 import ormsgpack
@@ -28,6 +29,7 @@ _CHECK = load_script("check")
 _CLEAR = load_script("clear")
 
 NOTHING_APPLIED = -1
+KEYS_A_DELETION = 500
 
 
 class Redis(Protocol):
@@ -166,10 +168,17 @@ class SlotStore:
 
     async def clear(self, generation: int) -> None:
         """Forget the partition's state, so that it is rebuilt from the log; the generation stays stored."""
-        await self._call(_CLEAR, generation, "begin")
+        clearing = token_hex(8)
+        await self._call(_CLEAR, generation, clearing, "begin")
+        keys: list[bytes] = []
         async for key in self._redis.scan_iter(match=f"{self._key}:*", count=1000):
-            await self._redis.execute_command("UNLINK", key)
-        await self._call(_CLEAR, generation, "end")
+            keys.append(key)
+            if len(keys) == KEYS_A_DELETION:
+                await self._call(_CLEAR, generation, clearing, "delete", *keys)
+                keys.clear()
+        if keys:
+            await self._call(_CLEAR, generation, clearing, "delete", *keys)
+        await self._call(_CLEAR, generation, clearing, "end")
 
     async def _call(self, script: Script, *arguments: Argument) -> Any:
         return await run_script(self._redis, self._key, script, *arguments)

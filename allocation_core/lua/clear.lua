@@ -1,15 +1,26 @@
 -- Begin a partition's state anew, for a rebuild from the log (spec §4): the owner's generation stays.
--- Called twice, with the deletion of the keys under the partition between: until the second call the state counts as
--- half written, so that what a deletion left over is never built upon.
--- KEYS: the partition. ARGV: generation, "begin" or "end".
+-- Called with "begin", with "delete" and the keys under the partition, with "end": until then the state counts as half
+-- written, so that what a deletion left over is never built upon. A call that comes late, when this clearing is over or
+-- another has begun, must not delete what was built since: each clearing has a name of its own.
+-- KEYS: the partition. ARGV: generation, the clearing's name, "begin", "delete" or "end", keys to delete.
 -- Gives {"CLEARED"} or a refusal.
 
 --- @include "includes/guards"
 
-local found = tonumber(redis.call("HGET", KEYS[1], "generation") or -1)
-if found ~= tonumber(ARGV[1]) then
-  return { found > tonumber(ARGV[1]) and "SUPERSEDED" or "UNFENCED", tostring(found) }
+local partition, generation, name, step = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local found = redis.call("HMGET", partition, "generation", "clearing", "applied")
+local stored = tonumber(found[1] or -1)
+if stored ~= tonumber(generation) then
+  return { stored > tonumber(generation) and "SUPERSEDED" or "UNFENCED", tostring(stored) }
+elseif step ~= "begin" and found[2] ~= name then
+  return { "HALF_WRITTEN", found[3] or "-1" }
+elseif step == "delete" then
+  redis.call("UNLINK", unpack(ARGV, 4))
+else
+  redis.call("DEL", partition)
+  redis.call("HSET", partition, "generation", generation, "version", LAYOUT_VERSION, "half", "0")
+  if step == "begin" then
+    redis.call("HSET", partition, "half", "1", "clearing", name)
+  end
 end
-redis.call("DEL", KEYS[1])
-redis.call("HSET", KEYS[1], "generation", ARGV[1], "version", LAYOUT_VERSION, "half", ARGV[2] == "begin" and "1" or "0")
 return { "CLEARED" }

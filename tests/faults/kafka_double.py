@@ -1,0 +1,421 @@
+"""Kafka in memory: partition logs, idempotent producers whose acknowledgement may be lost, a consumer group.
+
+The clients have the part of aiokafka's surface that the allocator uses; each call is a question over the network.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaConnectionError,
+    NoOffsetForPartitionError,
+    RequestTimedOutError,
+)
+
+from tests.faults.loop import PROCESS, Process
+
+if TYPE_CHECKING:
+    from tests.faults.world import World
+
+SESSION_TIMEOUT_S = 6.0
+REBALANCE_TIMEOUT_S = 60.0
+HEARTBEAT_S = 1.0
+MOST_FETCHED = 50
+
+
+class StoredRecord(NamedTuple):
+    """A record as aiokafka's consumers give it."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class PartitionLog:
+    """One partition of a topic."""
+
+    def __init__(self) -> None:
+        self.records: list[StoredRecord] = []
+        self.end = 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def append(
+        self, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]], timestamp_ms: int = 0
+    ) -> StoredRecord:
+        """Append a record."""
+        record = StoredRecord(self.end, timestamp_ms, key, value, tuple(headers))
+        self.records.append(record)
+        self.end += 1
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
+        return record
+
+    def leave_gap(self) -> None:
+        """Use up an offset, as a transaction's marker does."""
+        self.end += 1
+
+    def between(self, start: int, end: int, most: int) -> list[StoredRecord]:
+        """Give the first records of a range."""
+        return [record for record in self.records if start <= record.offset < end][:most]
+
+    def grown(self) -> asyncio.Future[None]:
+        """Give what is done when a record came."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        return future
+
+
+class Send:
+    """One record batch on its way.
+
+    Attributes:
+        by: whose it is.
+        generation: the group's, as its process knew it.
+        was_current: its process was a member of the group's generation when it landed.
+        acknowledged: its process knows that it landed.
+    """
+
+    def __init__(self, by: Process, generation: int, records: Sequence[StoredRecord]) -> None:
+        self.by, self.generation, self.records = by, generation, records
+        self.was_current = False
+        self.acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether nothing happened that lets its records stand twice in the log (spec §4)."""
+        known = self.acknowledged.done() and not self.acknowledged.cancelled() and not self.acknowledged.exception()
+        return known and self.was_current and not self.by.stops
+
+
+class Broker:
+    """The server."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.logs: dict[TopicPartition, PartitionLog] = {}
+        self.committed: dict[TopicPartition, int] = {}
+        self.group = GroupCoordinator(world, self)
+
+    def log_of(self, place: TopicPartition) -> PartitionLog:
+        """Give a partition's log."""
+        log = self.logs.get(place)
+        if log is None:
+            log = self.logs[place] = PartitionLog()
+        return log
+
+    def land(self, place: TopicPartition, send: Send) -> None:
+        """Append a record batch, all of it at once."""
+        send.was_current = self.group.generation_of(send.by) == send.generation == self.group.generation
+        log = self.log_of(place)
+        for record in send.records:
+            self.world.landed(place, log.append(record.key, record.value, record.headers), send)
+
+    def commit(self, by: Process, generation: int, offsets: dict[TopicPartition, int]) -> None:
+        """Commit, if the member's generation is the group's."""
+        if self.group.generation_of(by) != generation or generation != self.group.generation:
+            self.world.reached("commit of an old generation refused")
+            raise CommitFailedError
+        for place, offset in offsets.items():
+            self.world.committing(place, self.committed.get(place, 0), offset)
+            self.committed[place] = offset
+
+
+class Listener(Protocol):
+    """aiokafka's listener of rebalances."""
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Let go."""
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Take."""
+
+
+class _Member:
+    def __init__(self) -> None:
+        self.seen_at = asyncio.get_running_loop().time()
+        self.generation = -1
+        self.must_rejoin = False
+        self.joining: asyncio.Future[tuple[int, list[TopicPartition]]] | None = None
+
+
+class GroupCoordinator:
+    """The group: who is in it, and whose is what in which generation."""
+
+    def __init__(self, world: "World", broker: Broker) -> None:
+        self.generation = 0
+        self._world, self._broker = world, broker
+        self._members: dict[Process, _Member] = {}
+        self._rebalancing_since: float | None = None
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether nobody is to join or to leave."""
+        return self._rebalancing_since is None and bool(self._members)
+
+    def generation_of(self, process: Process) -> int:
+        """Give the generation that a process is a member of; -1 where it is none."""
+        member = self._members.get(process)
+        return -1 if member is None else member.generation
+
+    def must_rejoin(self, process: Process, generation: int) -> bool:
+        """Answer a heartbeat."""
+        member = self._members.get(process)
+        return member is None or member.must_rejoin or member.generation != generation
+
+    def join(self, process: Process) -> asyncio.Future[tuple[int, list[TopicPartition]]]:
+        """Answer once all members have joined."""
+        member = self._members.setdefault(process, _Member())
+        member.seen_at = asyncio.get_running_loop().time()
+        member.joining = asyncio.get_running_loop().create_future()
+        joining = member.joining
+        if self._rebalancing_since is None:
+            self._rebalance(f"{process.name} joins")
+        return joining
+
+    def leave(self, process: Process) -> None:
+        """Take a member out at its wish."""
+        if self._members.pop(process, None) is not None:
+            self._rebalance(f"{process.name} leaves")
+
+    def tick(self) -> None:
+        """Look whose heartbeat is missing and whether all have joined."""
+        now = asyncio.get_running_loop().time()
+        for process, member in list(self._members.items()):
+            if not process.killed and not process.stopped:
+                member.seen_at = now
+            elif now - member.seen_at > SESSION_TIMEOUT_S:
+                self._drop(process)
+                self._rebalance(f"{process.name} was not heard of")
+        since = self._rebalancing_since
+        if since is None or not self._members:
+            return
+        missing = [process for process, member in self._members.items() if member.joining is None]
+        if missing and now - since < REBALANCE_TIMEOUT_S:
+            return
+        for process in missing:
+            self._drop(process)
+        if self._members:
+            self._begin_generation()
+
+    def _drop(self, process: Process) -> None:
+        joining = self._members.pop(process).joining
+        if joining is not None and not joining.done():
+            joining.set_result((-1, []))
+
+    def _rebalance(self, why: str) -> None:
+        self._world.say("group", f"rebalances: {why}")
+        self._rebalancing_since = asyncio.get_running_loop().time()
+        for member in self._members.values():
+            member.must_rejoin = True
+
+    def _begin_generation(self) -> None:
+        self.generation += 1
+        self._rebalancing_since = None
+        members = list(self._members.items())
+        self._world.rng.shuffle(members)
+        shares: list[list[TopicPartition]] = [[] for _ in members]
+        for number, place in enumerate(self._world.command_places):
+            shares[number % len(members)].append(place)
+        for (process, member), share in zip(members, shares, strict=True):
+            numbers = ", ".join(str(place.partition) for place in share) or "nothing"
+            self._world.say("group", f"generation {self.generation}: {numbers} to {process.name}")
+            member.generation, member.must_rejoin = self.generation, False
+            joining, member.joining = member.joining, None
+            if joining is not None and not joining.done():
+                joining.set_result((self.generation, share))
+
+
+class GroupConsumer:
+    """A member's consumer, as much of it as the allocator uses."""
+
+    def __init__(self, world: "World", process: Process) -> None:
+        self._world, self._broker, self._process = world, world.broker, process
+        self._coordinator = SimpleNamespace(generation=-1)
+        self._positions: dict[TopicPartition, int | None] = {}
+        self._paused: set[TopicPartition] = set()
+
+    @property
+    def generation(self) -> int:
+        """The generation that this member believes in."""
+        generation: int = self._coordinator.generation
+        return generation
+
+    async def membership(self, listener: Listener) -> None:
+        """Be a member of the group until cancelled."""
+        while True:
+            await listener.on_partitions_revoked(set(self._positions))
+            generation = -1
+            while generation == -1:
+                generation, share = await self._broker.group.join(self._process)
+            self._coordinator.generation = generation
+            self._positions = {place: self._broker.committed.get(place) for place in share}
+            self._paused = set()
+            await listener.on_partitions_assigned(set(share))
+            while not self._broker.group.must_rejoin(self._process, generation):
+                await asyncio.sleep(HEARTBEAT_S * self._world.rng.random())
+            if self._broker.group.generation_of(self._process) != generation:
+                self._coordinator.generation = -1
+
+    def pause(self, *places: TopicPartition) -> None:
+        self._check_assigned(*places)
+        self._paused.update(places)
+
+    def resume(self, *places: TopicPartition) -> None:
+        self._check_assigned(*places)
+        self._paused.difference_update(places)
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        self._check_assigned(place)
+        self._positions[place] = offset
+
+    def _check_assigned(self, *places: TopicPartition) -> None:
+        if any(place not in self._positions for place in places) and not self._process.killed:
+            raise IllegalStateError("not assigned")
+
+    async def getmany(
+        self, place: TopicPartition, *, timeout_ms: int, max_records: int
+    ) -> dict[TopicPartition, list[StoredRecord]]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_ms / 1000
+        log = self._broker.log_of(place)
+        while True:
+            self._check_assigned(place)
+            position = self._positions[place]
+            if position is None and place not in self._paused:
+                raise NoOffsetForPartitionError(place)
+            if position is not None and place not in self._paused and position < log.end:
+                records = await self._world.ask_kafka(
+                    f"fetch from {position}", lambda: log.between(position, log.end, max_records)
+                )
+                if self._positions.get(place) != position:
+                    continue
+                self._positions[place] = records[-1].offset + 1 if records else log.end
+                self._world.fetched(place, records)
+                return {place: records}
+            if loop.time() >= deadline:
+                return {}
+            await asyncio.wait([log.grown()], timeout=deadline - loop.time())
+
+    async def committed(self, place: TopicPartition) -> int | None:
+        return await self._world.ask_kafka("read committed", lambda: self._broker.committed.get(place))
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        self._check_assigned(*offsets)
+        generation, process, offsets = self.generation, self._process, dict(offsets)
+        numbers = ", ".join(f"{place.partition}: {offset}" for place, offset in offsets.items())
+        await self._world.ask_kafka(f"commit {numbers}", lambda: self._broker.commit(process, generation, offsets))
+
+
+class TailConsumer:
+    """A consumer without a group, for `TailReader`."""
+
+    def __init__(self, world: "World") -> None:
+        self._world, self._broker = world, world.broker
+        self._places: dict[TopicPartition, int] = {}
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    async def beginning_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, 0)
+
+    async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return await self._world.ask_kafka(
+            f"end of {places[0].topic}", lambda: {place: self._broker.log_of(place).end for place in places}
+        )
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self._places = dict.fromkeys(places, 0)
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        self._places[place] = offset
+
+    def pause(self, place: TopicPartition) -> None:
+        pass
+
+    async def position(self, place: TopicPartition) -> int:
+        return self._places[place]
+
+    async def getmany(self, place: TopicPartition, *, timeout_ms: int) -> dict[TopicPartition, list[StoredRecord]]:
+        del timeout_ms
+        start = self._places[place]
+        log = self._broker.log_of(place)
+        end = min(log.end, start + MOST_FETCHED)
+        records = await self._world.ask_kafka(
+            f"read {place.topic} {start}..{end - 1}", lambda: log.between(start, end, MOST_FETCHED)
+        )
+        self._places[place] = end
+        return {place: records}
+
+
+class Batch:
+    """A record batch that is not yet sent."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.records: list[StoredRecord] = []
+
+    def append(
+        self, *, key: bytes | None, value: bytes | None, timestamp: int | None, headers: list[tuple[str, bytes]]
+    ) -> object | None:
+        del timestamp
+        if len(self.records) == self._most:
+            return None
+        self.records.append(StoredRecord(-1, 0, key, value, tuple(headers)))
+        return self
+
+
+class Producer:
+    """An idempotent producer: it repeats itself until it is answered or has no time left; nothing lands twice."""
+
+    def __init__(self, world: "World", process: Process) -> None:
+        self._world, self._process = world, process
+
+    async def start(self) -> None:
+        await self._world.ask_kafka("start a producer", lambda: None)
+
+    async def stop(self) -> None:
+        pass
+
+    def create_batch(self) -> Batch:
+        return Batch(self._world.records_a_send)
+
+    async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[None]:
+        place = TopicPartition(topic, partition)
+        send = Send(self._process, self._world.generation_known_to(self._process), batch.records)
+        self._world.spawn_in_own_process(self._deliver(place, send))
+        return send.acknowledged
+
+    async def _deliver(self, place: TopicPartition, send: Send) -> None:
+        what = f"send {len(send.records)} to {place.topic}"
+        try:
+            await self._world.ask_kafka(what, lambda: self._world.broker.land(place, send), is_send=True)
+        except (KafkaConnectionError, RequestTimedOutError) as error:
+            if not send.acknowledged.done():
+                send.acknowledged.set_exception(error)
+                send.acknowledged.exception()
+            return
+        if not send.acknowledged.done():
+            send.acknowledged.set_result(None)
+
+
+def refused() -> Exception:
+    """What the clients raise where they could not ask."""
+    return KafkaConnectionError("refused")
+
+
+def no_reply() -> Exception:
+    """What the clients raise where no answer came."""
+    return RequestTimedOutError("no reply")
