@@ -250,8 +250,9 @@ def _differing_doctors(wanted: list[tuple[str, Week]], there: list[tuple[str, We
 
 
 def _differing_fields(wanted: Any, there: Any) -> str:
-    names = getattr(wanted, "_fields", ())
-    differing = [name for name, one, other in zip(names, wanted, there, strict=False) if one != other]
+    if not isinstance(wanted, TokenState | SessionState | CommandState):
+        return ""
+    differing = [name for name in wanted._fields if getattr(wanted, name) != getattr(there, name)]
     return f": {', '.join(differing)}" if differing else ""
 
 

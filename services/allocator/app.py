@@ -12,33 +12,17 @@ from faststream.asgi import AsgiFastStream, AsgiResponse, get
 from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from redis.asyncio import Redis as RedisNode
-from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from services.allocator.group import Group
 from services.allocator.kafka import Publisher, TailReader, partitioner
 from services.allocator.metrics import AllocatorMetrics
 from services.header_names import read_any_header_name
+from services.redis import connect_redis
 from services.settings import Settings
 
 SESSION_TIMEOUT_MS = 6_000
 HEARTBEAT_INTERVAL_MS = 1_000
 REBALANCE_TIMEOUT_MS = 60_000
-REDIS_ANSWERS_WITHIN_S = 10.0
-
-
-def connect_redis(url: str) -> RedisNode | RedisCluster:
-    """Give a client that sends each command once: a script whose reply was lost is asked about, not sent again."""
-    options: dict[str, Any] = {
-        "socket_timeout": REDIS_ANSWERS_WITHIN_S,
-        "socket_connect_timeout": 2.0,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    if url.startswith("redis+cluster://"):
-        return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
-    return RedisNode.from_url(url, **options)
 
 
 class Allocator:

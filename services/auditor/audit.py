@@ -6,6 +6,7 @@ memory goes by what a partition remembers (R3), not by the length of its log.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,7 @@ from aiokafka.partitioner import murmur2
 from pydantic_core import from_json
 
 from allocation_core.model import Model
+from allocation_core.state import DepartmentState, state_of
 from schemas.commands import Command
 from schemas.wire import CONTENT_TYPE, UnreadableRecord, read_command, rfc3339, write_event
 from services.auditor.books import Department
@@ -20,29 +22,45 @@ from services.auditor.events import EventRecord, is_of_the_contract, read_event
 from services.auditor.merge import ERROR_HEADERS, Letter, Merge, read_letter
 from services.auditor.records import Kind, Log, Record
 from services.auditor.report import Invariant, RecordName, Report
+from services.auditor.state import StateAudit, StoredSystem
 
 Progress = Callable[[int], None]
 
+_ATTEMPTS = 10  # a record that Redis has applied is in the log, however long Kafka takes to give it
 
-def audit(log: Log, *, limit: int = 10, progress: Progress | None = None) -> Report:
-    """Prove I1-I8 of spec §4 from a system's topics.
+
+def audit(log: Log, *, limit: int = 10, progress: Progress | None = None, stored: StoredSystem | None = None) -> Report:
+    """Prove I1-I8 of spec §4 from a system's topics, and I9 if Redis is given.
 
     Args:
         log: the topics, as they stood when it was opened.
         limit: breaches shown for an invariant.
         progress: is told now and then how many more commands were audited.
+        stored: what Redis keeps; it may move on meanwhile.
     """
     report = Report(limit=limit, partitions=log.partitions)
+    if stored is not None:
+        report.unchecked.discard(Invariant.I9)
     for partition in range(log.partitions):
-        PartitionAudit(log, partition, report).run(progress or (lambda _: None))
+        audited = PartitionAudit(log, partition, report)
+        audited.run(progress or (lambda _: None))
+        if stored is not None:
+            StateAudit(audited, stored.partition(partition), report).run()
+        audited.close()
     return report
 
 
 class PartitionAudit:
-    """Audits one partition; after `run`, `model` is where its commands lead (what I9 compares Redis with)."""
+    """Audits one partition.
+
+    Attributes:
+        model: where the commands lead, up to `last`.
+        last: the record that was replayed last.
+    """
 
     def __init__(self, log: Log, partition: int, report: Report) -> None:
         self.model = Model()
+        self.last: Record | None = None
         self._log, self._partition, self._report = log, partition, report
         self._commands = log.read(Kind.COMMANDS, partition)
         self._events = Merge(log, Kind.EVENTS, partition, read_event, report)
@@ -54,16 +72,42 @@ class PartitionAudit:
         audited, told = 0, 0
         while (record := self._commands.next()) is not None:
             self._audit(record)
-            audited = record.offset + 1
+            self.last, audited = record, record.offset + 1
             told += 1
             if told == 1000:
                 progress(told)
                 told = 0
         progress(told)
-        self._commands.close()
         self._events.finish(audited)
         self._letters.finish(audited)
         self._report.departments += len(self._departments)
+
+    def replay_to(self, offset: int) -> Record | None:
+        """Lead the model on to an offset behind those audited; give the record there, None where there is none."""
+        attempts = _ATTEMPTS
+        while (self.last is None or self.last.offset < offset) and attempts:
+            record = self._commands.next(wait=True)
+            if record is None:
+                attempts -= 1
+                continue
+            self.last, attempts = record, _ATTEMPTS
+            with suppress(UnreadableRecord):
+                self.model.decide(self._read(record), record.timestamp_ms)
+        return self.last if self.last is not None and self.last.offset == offset else None
+
+    def departments(self) -> list[str]:
+        """Name the model's departments."""
+        return ["/".join(key) for key in self.model.departments]
+
+    def department(self, name: str) -> DepartmentState | None:
+        """Give the state that the model's department is in, None where it has none."""
+        facility_id, _, department_id = name.partition("/")
+        department = self.model.departments.get((facility_id, department_id))
+        return None if department is None else state_of(department)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._commands.close()
 
     def _audit(self, record: Record) -> None:
         self._report.commands += 1

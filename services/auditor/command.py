@@ -19,6 +19,7 @@ def verify(
     *,
     wait_s: Annotated[float, typer.Option(min=0, help="Seconds that commands there are may still go undecided.")] = 30,
     limit: Annotated[int, typer.Option(min=1, help="Breaches shown for an invariant.")] = 10,
+    redis: Annotated[bool, typer.Option(help="Compare what Redis keeps with the model too (I9).")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Prove from the topics that every command was decided once, in order and by the rules; exit 1 if not."""
@@ -29,6 +30,7 @@ def verify(
             settings,
             wait_s=wait_s,
             limit=limit,
+            redis=redis,
             started=lambda commands: bar.update(task, total=commands),
             progress=lambda commands: bar.advance(task, commands),
         )
@@ -52,9 +54,7 @@ def print_report(report: Report, console: Console) -> None:
     if report.ahead:
         console.print(f"{report.ahead:,} more belong to commands that came after the audit's start.")
     for invariant in Invariant:
-        holds = invariant not in report.broken
-        verdict = "[green]holds [/green]" if holds else "[red]BROKEN[/red]"
-        console.print(f"{invariant.value} {verdict} {invariant.meaning}", soft_wrap=True)
+        console.print(f"{invariant.value} {_verdict(invariant, report)} {invariant.meaning}", soft_wrap=True)
         for breach in report.breaches.get(invariant, []):
             console.print(f"   {breach.text}", markup=False, soft_wrap=True)
             for name in breach.records:
@@ -62,3 +62,9 @@ def print_report(report: Report, console: Console) -> None:
         unshown = report.broken[invariant] - len(report.breaches.get(invariant, []))
         if unshown:
             console.print(f"   and {unshown:,} more")
+
+
+def _verdict(invariant: Invariant, report: Report) -> str:
+    if invariant in report.unchecked:
+        return "[yellow]not looked at[/yellow]:"
+    return "[red]BROKEN[/red]" if invariant in report.broken else "[green]holds [/green]"

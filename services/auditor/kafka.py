@@ -1,18 +1,20 @@
 """Reads the three topics of a running system for the audit, bounded by where they ended when it began."""
 
-import asyncio
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, Self, TypeVar
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
 
+from allocation_core.store import OtherVersion
 from services.auditor.audit import Progress, audit
+from services.auditor.loop import Loop, loop_in_a_thread
 from services.auditor.records import Kind, Record
+from services.auditor.redis import RedisSystem
 from services.auditor.report import Report
 from services.errors import OpdError
 from services.header_names import read_any_header_name
@@ -24,18 +26,17 @@ _RECORDS = 5000
 _POLL_MS = 200
 _STALLED_S = 60
 
-Result = TypeVar("Result")
-
 
 class AuditError(OpdError):
     """The topics cannot be audited: why, and what to do."""
 
 
-def audit_topics(
+def audit_topics(  # noqa: PLR0913  each is a choice of whoever asks
     settings: Settings,
     *,
     wait_s: float = 30,
     limit: int = 10,
+    redis: bool = False,
     started: Callable[[int], None] = lambda _: None,
     progress: Progress | None = None,
 ) -> Report:
@@ -45,45 +46,28 @@ def audit_topics(
         settings: where Kafka is and what the topics are called.
         wait_s: how long the decisions of commands that are there already may still take.
         limit: breaches shown for an invariant.
+        redis: compare what Redis keeps too (I9).
         started: is told how many commands there are to audit.
         progress: is told now and then how many more commands were audited.
 
     Raises:
         TopicError: Kafka cannot be reached, or its topics do not fit.
-        AuditError: the log does not reach back to its beginning, or Kafka failed.
+        AuditError: the log does not reach back to its beginning, or Kafka or Redis failed.
     """
-    with _loop_in_a_thread() as loop, ExitStack() as cleanup:
+    with loop_in_a_thread() as loop, ExitStack() as cleanup:
         try:
             log = loop.run(KafkaLog.open(settings, loop, cleanup, wait_s))
             started(log.commands)
-            return audit(log, limit=limit, progress=progress)
+            stored = RedisSystem(settings, loop, cleanup, wait_s) if redis else None
+            return audit(log, limit=limit, progress=progress, stored=stored)
         except KafkaError as error:
             servers = settings.kafka_bootstrap_servers
             raise AuditError(f"the Kafka at {servers} failed: {error!r}\ntry: again, or look into its log") from error
-
-
-class Loop:
-    """An event loop in a thread of its own: records come in while the audit computes."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-
-    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine there and wait for it."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-
-@contextmanager
-def _loop_in_a_thread() -> Iterator[Loop]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="opd-verify", daemon=True)
-    thread.start()
-    try:
-        yield Loop(loop)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        except RedisError as error:
+            text = f"Redis failed: {type(error).__name__} {error}\ntry: look whether OPD_REDIS_URL names one that runs"
+            raise AuditError(text) from error
+        except OtherVersion as error:
+            raise AuditError(f"Redis cannot be compared: {error}\ntry: the version that the allocator has") from error
 
 
 class KafkaLog:
