@@ -68,8 +68,9 @@ def demo(  # noqa: PLR0913  each is a flag
     """
     run = f"{time.time_ns() // 1_000_000:x}"
     day = _day(seed, doctors, patients, departments, run)
-    reports.prepare(report)
     place = Place(run, state_dir=state_dir, keep=keep, kafka=kafka, redis=redis, redis_server=redis_server)
+    place.check()
+    reports.prepare(report)
     try:
         with _signals_interrupt():
             outcome = _play_and_audit(place, settings, day, speed, live=not as_json)

@@ -59,16 +59,24 @@ class Place:
         self.keep = keep or state_dir is not None
         self._run, self._kafka, self._redis, self._redis_server = run, kafka, redis, redis_server
 
+    def check(self) -> None:
+        """Look at what was given, before anything is started.
+
+        Raises:
+            OpdError: the Redis given does not answer, or is in use.
+        """
+        if self._redis:
+            _refuse_a_used_redis(self._redis)
+
     @contextmanager
     def system(self, settings: Settings, progress: Progress) -> Iterator[System]:
         """Run the whole system; afterwards leave nothing behind but what is to be kept.
 
         Raises:
-            OpdError: a part cannot be had or does not come up, or the Redis given is in use.
+            OpdError: a part cannot be had or does not come up.
         """
         with ExitStack() as cleanup:
             if self._redis:
-                _refuse_a_used_redis(self._redis)
                 cleanup.callback(self._clear_redis, self._redis)
             if self._kafka:
                 settings = _names_of_its_own(settings, self._run)
