@@ -3,11 +3,14 @@
 import asyncio
 import gc
 import signal
+from typing import Annotated
 
 import structlog
+import typer
 import uvloop
 
 from services.allocator.app import Allocator
+from services.allocator.workers import run_workers
 from services.settings import Settings
 from services.topics import check_topics
 
@@ -16,8 +19,23 @@ log = structlog.get_logger(__name__)
 DEFAULT_HTTP_PORT = 8101
 
 
-def allocator(settings: Settings) -> None:
+def allocator(
+    settings: Settings,
+    *,
+    workers: Annotated[
+        int, typer.Option(min=1, help="So many processes, at HTTP ports that follow each other; they end together.")
+    ] = 1,
+) -> None:
     """Decide commands until SIGTERM or Ctrl-C: then finish the batch in flight, commit, leave the group."""
+    port = DEFAULT_HTTP_PORT if settings.http_port is None else settings.http_port
+    if workers > 1:
+        run_workers(settings, workers, port)
+    else:
+        run_allocator(settings.model_copy(update={"http_port": port}))
+
+
+def run_allocator(settings: Settings) -> None:
+    """Run one allocator in this process, whose signals it takes over."""
     # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
@@ -34,5 +52,4 @@ async def _run(settings: Settings) -> None:
     for topic in topics:
         for note in topic.notes:
             log.warning("a topic works, but", topic=topic.name, note=note)
-    port = DEFAULT_HTTP_PORT if settings.http_port is None else settings.http_port
-    await Allocator(settings, topics[0].partitions).run(settings.http_host, port)
+    await Allocator(settings, topics[0].partitions).run(settings.http_host, settings.http_port or 0)

@@ -36,7 +36,7 @@ class Sent(NamedTuple):
 class RunningAllocator:
     """`opd allocator` as a process of its own; `with` waits until it is ready and stops it at the end."""
 
-    def __init__(self, settings: Settings, *, wait: bool = True) -> None:
+    def __init__(self, settings: Settings, *arguments: str, wait: bool = True) -> None:
         self._settings = settings
         self._wait = wait
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
@@ -47,7 +47,7 @@ class RunningAllocator:
             if value is not None
         }
         self.process = subprocess.Popen(  # noqa: S603  our own command
-            [sys.executable, "-m", "services.cli", "allocator", "--http-port", str(self.port)],
+            [sys.executable, "-m", "services.cli", "allocator", "--http-port", str(self.port), *arguments],
             env={**os.environ, **environment, "PYTHONWARNINGS": "error"},
             stdout=self._log,
             stderr=subprocess.STDOUT,

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +161,48 @@ def test_two_allocators_share_a_day_and_hand_it_over(settings: Settings) -> None
     assert report.commands == len(day)
     assert report.dead_letters >= 14
     assert report.repeats == 0
+
+
+def workers_of(allocator: RunningAllocator) -> list[int]:
+    return [int(pid) for pid in re.findall(r"worker started .*pid=(\d+)", allocator.log)]
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_workers_share_the_partitions_and_end_together(settings: Settings) -> None:
+    create_topics(settings)
+    day = a_random_day(11, 3000)
+    publish(settings, day)
+    with RunningAllocator(settings, "--workers", "2") as allocator:
+        until(lambda: len(allocator.partitions) == 2, "each has its half")
+        report = audited(settings)
+        assert (report.commands, report.repeats) == (len(day), 0)
+        assert allocator.stop() == 0
+
+
+def test_a_worker_that_dies_ends_the_others(settings: Settings) -> None:
+    create_topics(settings)
+    with RunningAllocator(settings, "--workers", "2") as allocator:
+        workers = workers_of(allocator)
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGKILL)
+        assert allocator.process.wait(30) == 1
+        assert "ended by itself" in allocator.log
+        assert all(is_gone(worker) for worker in workers)
+
+
+def test_workers_do_not_outlive_a_killed_parent(settings: Settings) -> None:
+    create_topics(settings)
+    with RunningAllocator(settings, "--workers", "2") as allocator:
+        workers = workers_of(allocator)
+        allocator.kill()
+        until(lambda: all(is_gone(worker) for worker in workers), "the workers are gone")
 
 
 def test_killed_under_load_nothing_is_lost_and_nothing_decided_twice(settings: Settings) -> None:
