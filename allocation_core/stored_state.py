@@ -9,6 +9,7 @@ from allocation_core.state import DepartmentState
 from allocation_core.store import Marks, Redis, partition_key, run_script
 
 _READ_DEPARTMENT = load_script("read_department")
+_MARK = load_script("mark")
 
 
 class StoredDepartment(NamedTuple):
@@ -69,3 +70,23 @@ class StoredPartition:
         state = layout.state()
         faults = list(contradictions(state, layout.indexes())) if indexes else []
         return StoredDepartment(marks, state, faults)
+
+    async def mark_for_rebuild(self) -> int | None:
+        """Mark the state as not to be built upon: its owner, or the next one, clears and rebuilds it.
+
+        Returns:
+            The applied offset; None where there is no state, which is rebuilt without being told.
+        """
+        return await self._mark("rebuild")
+
+    async def forget_generation(self) -> int | None:
+        """Forget which generation of the group owns the partition; the next fence of any stands.
+
+        Returns:
+            The applied offset; None where no generation was stored.
+        """
+        return await self._mark("generation")
+
+    async def _mark(self, what: str) -> int | None:
+        reply = await run_script(self._redis, self._key, _MARK, what)
+        return int(reply[1]) if reply[0] == b"MARKED" else None

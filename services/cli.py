@@ -36,6 +36,8 @@ COMMANDS = {
     "topics": _Line("services.topics:topics", "Create the topics that are missing and check those that are there."),
     "simulate": _Line("services.simulator.command:simulate", "Play a seeded day into a running system."),
     "verify": _Line("services.auditor.command:verify", "Prove from the topics that nothing went wrong."),
+    "rebuild": _Line("services.rebuild:rebuild", "Throw partitions' state away, to be rebuilt from the log."),
+    "reset-generation": _Line("services.rebuild:reset_generation", "Let a consumer group that began anew own Redis."),
 }
 
 

@@ -164,8 +164,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
             Unrecoverable(
                 f"the consumer group {self._settings.consumer_group} is at generation {generation}, but Redis was "
                 f"written by a later one: the group was deleted, or another group uses this Redis. If no other "
-                f"allocator works on it, run: redis-cli HDEL 'opd{{PARTITION}}' generation (for every partition), and "
-                f"start again."
+                f"allocator works on it, run: opd reset-generation --all, and start again."
             )
         )
 

@@ -27,6 +27,15 @@ class AllocatorMetrics:
             registry=self.registry,
         )
         self.script = Histogram("opd_script_seconds", "A script call.", buckets=_SECONDS, registry=self.registry)
+        self.rebuild_remaining = Gauge(
+            "opd_rebuild_remaining_records",
+            "Records to decide again until Redis holds all that was said.",
+            ["partition"],
+            registry=self.registry,
+        )
+        self.rebuild_eta = Gauge(
+            "opd_rebuild_eta_seconds", "Until then, at the pace so far.", ["partition"], registry=self.registry
+        )
         self.owned = Gauge("opd_partitions_owned", "Partitions at work.", registry=self.registry)
 
 
@@ -39,6 +48,8 @@ class PartitionMetrics:
         self._decisions = metrics.decisions.labels(label)
         self._dead_letters = metrics.dead_letters.labels(label)
         self.rewinds = metrics.rewinds.labels(label)
+        self.rebuild_remaining = metrics.rebuild_remaining.labels(label)
+        self.rebuild_eta = metrics.rebuild_eta.labels(label)
         self.batch = metrics.batch
         self.script = metrics.script
 

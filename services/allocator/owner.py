@@ -28,6 +28,7 @@ from allocation_core.store import (
 from schemas.commands import Command
 from schemas.events import Event
 from services.allocator.metrics import PartitionMetrics
+from services.allocator.rebuild import Rebuild
 from services.allocator.records import (
     NOWHERE,
     CommandRecord,
@@ -148,6 +149,7 @@ class Owner:
         self._dead_lettered = -1
         self._committed = 0
         self._outcome_was_missing_at = -1
+        self._rebuild: Rebuild | None = None
         self._waiting_for = ""
         self._stopping = False
         self._in_batch = False
@@ -202,6 +204,8 @@ class Owner:
             await self._wait("Kafka", error)
         finally:
             self._in_batch = False
+            if self._rebuild is not None:
+                self._rebuild.abandon()
             self._commands.pause()
 
     def _is_working(self) -> None:
@@ -231,6 +235,8 @@ class Owner:
         bounds = await self._commands.bounds()
         start = min(marks.applied + 1, max(self._published.offset, self._committed))
         await self._refuse_a_foreign_log(marks, bounds, start)
+        said = max(self._published.offset, self._committed - 1)
+        self._rebuild = Rebuild(self.partition, self._metrics, applied=marks.applied, said=said)
         self._commands.seek(start)
         self._commands.resume()
         log.info(
@@ -329,6 +335,8 @@ class Owner:
                 digest=record_digest(last.key, last.value),
             )
         self._applied = last.offset
+        if self._rebuild is not None:
+            self._rebuild.reached(last.offset)
         self._metrics.batch.observe(len(records))
         return events
 

@@ -1,0 +1,90 @@
+"""`opd rebuild` and `opd reset-generation`: what an operator may do to a partition's state on purpose."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import typer
+from aiokafka import TopicPartition
+from redis.exceptions import RedisError
+
+from allocation_core.store import OtherVersion
+from allocation_core.stored_state import StoredPartition
+from services.allocator.kafka import TailReader
+from services.allocator.owner import LogUnavailable
+from services.errors import OpdError
+from services.partitions import ALL, PARTITION, chosen
+from services.redis import connect_redis
+from services.settings import Settings
+
+
+class StateError(OpdError):
+    """What was asked for cannot be done to this state: why, and what to do."""
+
+
+def rebuild(settings: Settings, *, partition: PARTITION = None, every: ALL = False) -> None:
+    """Throw the state of partitions away on purpose, to be rebuilt from the log; safe while allocators run."""
+    asyncio.run(_rebuild(settings, partition, every=every))
+
+
+def reset_generation(settings: Settings, *, partition: PARTITION = None, every: ALL = False) -> None:
+    """Forget which generation of the consumer group owns partitions, once the group's count began anew.
+
+    Only for when an allocator asks for it, and no allocator of another group works on this Redis.
+    """
+    asyncio.run(_reset_generation(settings, partition, every=every))
+
+
+async def _rebuild(settings: Settings, partition: list[int] | None, *, every: bool) -> None:
+    numbers = await chosen(settings, partition, every)
+    for number in numbers:
+        await _refuse_what_cannot_be_rebuilt(settings, number)
+    async with stored_partitions(settings, numbers) as stored:
+        for number, one in stored.items():
+            applied = await one.mark_for_rebuild()
+            if applied is None:
+                typer.echo(f"partition {number}: Redis holds nothing; an allocator builds it without being told")
+            else:
+                typer.echo(
+                    f"partition {number}: the state up to offset {applied} will be thrown away and rebuilt by the "
+                    f"partition's allocator, within seconds if one runs; see opd_rebuild_remaining_records"
+                )
+
+
+async def _reset_generation(settings: Settings, partition: list[int] | None, *, every: bool) -> None:
+    async with stored_partitions(settings, await chosen(settings, partition, every)) as stored:
+        for number, one in stored.items():
+            found = await one.forget_generation()
+            what = "no generation was stored" if found is None else "the next allocator that takes it owns it"
+            typer.echo(f"partition {number}: {what}")
+
+
+async def _refuse_what_cannot_be_rebuilt(settings: Settings, number: int) -> None:
+    tails = TailReader(settings)
+    await tails.start()
+    try:
+        first = (await tails.bounds(TopicPartition(settings.commands_topic, number))).first
+    except LogUnavailable as error:
+        raise StateError(f"{error}\ntry: look whether Kafka is well") from error
+    finally:
+        await tails.stop()
+    if first > 0:
+        raise StateError(
+            f"partition {number} cannot be rebuilt: {settings.commands_topic} begins at offset {first} there\n"
+            f"try: opd restore, from a snapshot of offset {first - 1} or later"
+        )
+
+
+@asynccontextmanager
+async def stored_partitions(settings: Settings, numbers: list[int]) -> AsyncIterator[dict[int, StoredPartition]]:
+    """Give what Redis keeps of partitions; its failures become StateErrors."""
+    redis = connect_redis(settings.redis_url)
+    try:
+        yield {number: StoredPartition(redis, number) for number in numbers}
+    except RedisError as error:
+        text = f"Redis failed: {type(error).__name__} {error}\ntry: look whether OPD_REDIS_URL names one that runs"
+        raise StateError(text) from error
+    except OtherVersion as error:
+        raise StateError(f"this Redis is of another version: {error}\ntry: that version's opd") from error
+    finally:
+        await redis.aclose()
