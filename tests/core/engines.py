@@ -56,6 +56,10 @@ class StoreEngine:
         self._applied = batch[-1].offset
         return [events[batched.offset] for batched in batch]
 
+    def went_on(self, applied: int) -> None:
+        """Take note that the state was led on by somebody else."""
+        self._applied = applied
+
     async def _begin(self) -> None:
         await self._redis.flushall()
         await self._store.fence(GENERATION)

@@ -1,16 +1,21 @@
 """I9: what Redis keeps is what the model is in, department for department, whatever the day."""
 
 import asyncio
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from allocation_core.loading import Loading
 from allocation_core.model import Model
 from allocation_core.state import DepartmentState, department_of, differences, read_state, state_of, write_state
+from allocation_core.store import Rewind, SlotStore, Unfenced
 from allocation_core.stored_state import StoredPartition
 from tests.core.days import random_commands
-from tests.core.engines import StoreEngine, in_batches
+from tests.core.engines import GENERATION, StoreEngine, in_batches
 
 
 def read_all(url: str) -> dict[str, DepartmentState]:
@@ -28,6 +33,19 @@ def read_all(url: str) -> dict[str, DepartmentState]:
         return states
 
     return asyncio.run(read())
+
+
+def load(url: str, states: Iterable[DepartmentState], *, offset: int, generation: int | None = None) -> None:
+    async def put() -> None:
+        async with Redis.from_url(url) as redis:
+            await Loading(redis, 0, offset=offset, generation=generation).load(states, b"digest")
+
+    asyncio.run(put())
+
+
+def keys_of(url: str) -> list[bytes]:
+    with SyncRedis.from_url(url) as redis:
+        return list(redis.scan_iter())
 
 
 def states_of(model: Model) -> dict[str, DepartmentState]:
@@ -63,3 +81,63 @@ def test_a_model_made_from_its_state_decides_on_as_the_model_does(seed: int) -> 
             again.departments = {tuple(state.name.split("/")): department_of(state) for state in states}  # type: ignore[misc] # two parts
         assert again.decide(command, timestamp_ms) == model.decide(command, timestamp_ms)
     assert states_of(again) == states_of(model)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_loaded_is_what_was_read_and_is_led_on_the_same(seed: int, every_redis: str) -> None:
+    commands = list(random_commands(seed, 4_000))
+    half = len(commands) // 2
+    model = Model()
+    with StoreEngine(every_redis) as store:
+        store.decide_batch(commands[:400])
+        for command, timestamp_ms in commands[:half]:
+            model.decide(command, timestamp_ms)
+        saved = [read_state(write_state(state)) for state in states_of(model).values()]
+        load(every_redis, saved, offset=half - 1)
+        assert read_all(every_redis) == states_of(model)
+        store.went_on(half - 1)
+        for batch in in_batches(commands[half:], Random(seed)):
+            said = store.decide_batch(batch)
+            assert said == [model.decide(command, timestamp_ms) for command, timestamp_ms in batch]
+        assert read_all(every_redis) == states_of(model)
+        load(every_redis, states_of(model).values(), offset=len(commands))
+        numbers = {key.partition(b":")[2].partition(b":")[0] for key in keys_of(every_redis)}
+        assert len([number for number in numbers if number.isdigit()]) <= len(model.departments)
+
+
+def test_an_older_state_is_not_loaded_nor_one_of_another_owner(redis_url: str) -> None:
+    with StoreEngine(redis_url) as store:
+        store.decide_batch(list(random_commands(3, 200)))
+        before = read_all(redis_url)
+        with pytest.raises(Rewind, match="found 199"):
+            load(redis_url, [], offset=199)
+        with pytest.raises(Unfenced):
+            load(redis_url, [], offset=300, generation=GENERATION + 1)
+        assert read_all(redis_url) == before
+
+
+@pytest.mark.parametrize("meanwhile", ["clear", "an unfinished clear", "flush", "another loading"])
+def test_a_loading_that_lost_its_place_leaves_nothing_to_be_seen(meanwhile: str, redis_url: str) -> None:
+    def departments() -> Iterator[DepartmentState]:
+        yield DepartmentState("h/d", day=1)
+        with ThreadPoolExecutor() as thread:
+            thread.submit(asyncio.run, disturb(redis_url, meanwhile)).result()
+        yield DepartmentState("h/e", day=1)
+
+    with StoreEngine(redis_url) as store:
+        store.decide_batch(list(random_commands(3, 200)))
+        with pytest.raises(Rewind):
+            load(redis_url, departments(), offset=300)
+    assert not {"h/d", "h/e"} & set(read_all(redis_url))
+
+
+async def disturb(url: str, how: str) -> None:
+    async with Redis.from_url(url) as redis:
+        if how == "clear":
+            await SlotStore(redis, 0).clear(GENERATION)
+        elif how == "an unfinished clear":
+            await redis.hset("opd{0}", mapping={"half": "1", "clearing": "name"})
+        elif how == "flush":
+            await redis.flushall()
+        else:
+            await Loading(redis, 0, offset=400).load([DepartmentState("h/other", day=1)], b"")
