@@ -167,6 +167,7 @@ def _audit(settings: Settings, console: Console) -> Audit:
         task = bars.add_task("audit", total=None)
         return audit_topics(
             settings,
+            redis=True,
             started=lambda commands: bars.update(task, total=commands),
             progress=lambda commands: bars.advance(task, commands),
         )

@@ -85,6 +85,7 @@ def test_a_day_on_servers_of_its_own_holds_and_leaves_nothing_but_the_report(
     said = json.loads(done.stdout)
     assert said == json.loads((tmp_path / "report" / "report.json").read_text())
     assert said["holds"] is True
+    assert all(invariant["holds"] for invariant in said["audit"]["invariants"].values())
     assert said["audit"]["commands"] == sum(said["day"]["commands"].values())
     assert said["audit"]["events"] == sum(said["day"]["events"].values())
     figures = said["figures"]
@@ -122,7 +123,7 @@ def test_given_servers_are_left_as_they_were(
 
     assert done.returncode == 0, done.stderr
     assert "patients asked for a token" in done.stdout
-    assert "I8 holds" in done.stdout
+    assert "I9 holds" in done.stdout
     assert f"Report: {tmp_path / 'report.txt'}" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
     assert "commands decided" in done.stderr
