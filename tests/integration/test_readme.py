@@ -50,7 +50,7 @@ def test_the_python_lines_ask_for_a_token_in_a_running_system(tmp_path: Path) ->
 
 def test_every_command_and_setting_has_its_row() -> None:
     text = README.read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `opd (\w+)` \|", text, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^\| `opd ([\w-]+)` \|", text, re.MULTILINE)) == set(COMMANDS)
     rows = "".join(re.findall(r"^\| `OPD_.*", text, re.MULTILINE))
     named = set(re.findall(r"`(OPD_\w+)`", rows))
     assert named == {f"OPD_{name.upper()}" for name in Settings.model_fields} | {"OPD_CACHE_DIR"}
