@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, Any, NamedTuple
@@ -19,7 +19,8 @@ class _Line(NamedTuple):
     """One command: its function, its line in `opd --help`, and the settings that are not for its user to choose.
 
     The module is imported when the command is called, so that `opd --help` is quick. A parameter `settings` of the
-    function becomes one flag for each setting of spec §5; every command has `--debug` besides.
+    function becomes one flag for each setting of spec §5; every command has `--debug` besides. In place of a function
+    there may stand the functions of a group by name: `opd {group} {name}`.
     """
 
     function: str
@@ -35,6 +36,9 @@ COMMANDS = {
     "allocator": _Line("services.allocator.command:allocator", "Decide commands until SIGTERM or Ctrl-C."),
     "topics": _Line("services.topics:topics", "Create the topics that are missing and check those that are there."),
     "simulate": _Line("services.simulator.command:simulate", "Play a seeded day into a running system."),
+    "dead-letters": _Line(
+        "services.dead_letters.command:COMMANDS", "List, show and replay what was unreadable in the commands topic."
+    ),
     "verify": _Line("services.auditor.command:verify", "Prove from the topics that nothing went wrong."),
     "rebuild": _Line("services.rebuild:rebuild", "Throw partitions' state away, to be rebuilt from the log."),
     "reset-generation": _Line("services.rebuild:reset_generation", "Let a consumer group that began anew own Redis."),
@@ -81,8 +85,11 @@ def _load(name: str) -> Any:
         raise OpdError(
             f"opd {name} needs {error.name}, which is not installed here\ntry: pip install 'opd-token-engine[embedded]'"
         ) from error
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    alone.command(name)(_with_flags(getattr(loaded, function), line.without))
+    found = getattr(loaded, function)
+    is_group = isinstance(found, Mapping)
+    alone = typer.Typer(help=line.help, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=is_group)
+    for each_name, each in found.items() if is_group else [(name, found)]:
+        alone.command(each_name)(_with_flags(each, line.without))
     return typer.main.get_command(alone)
 
 

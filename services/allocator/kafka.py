@@ -16,8 +16,9 @@ from services.allocator.records import NOWHERE, CommandRecord, EventPlace, OutRe
 from services.settings import Settings
 
 # In flight is one record batch of events, or one fetched batch of dead letters, for each owner that lost the partition;
-# the tail that the marks are read from is several times as long.
+# the tails that the marks are read from are several times as long. A dead letter may have a megabyte.
 TAIL_RECORDS = 20_000
+TAIL_DEAD_LETTERS = 2_000
 EVENTS_A_SEND_BYTES = 900_000
 ANSWER_WITHIN_S = 30.0
 
@@ -67,6 +68,7 @@ class TailReader:
     async def start(self) -> None:
         """Connect."""
         await self._consumer.start()
+        await asyncio.sleep(0)  # aiokafka's own tasks begin: a consumer stopped before that fails
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -81,22 +83,33 @@ class TailReader:
 
     async def read(self, place: TopicPartition, start: int, end: int) -> list[ConsumerRecord[bytes, bytes]]:
         """Give the records from one offset to before another, past gaps and transaction markers."""
-        records: list[ConsumerRecord[bytes, bytes]] = []
-        async with self._one_at_a_time, _kafka_answers():
+        return [record async for record in self._scan(place, start, end)]
+
+    async def tail(self, place: TopicPartition, records: int) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+        """Give a partition's last records one by one: all of them may be more than memory holds."""
+        bounds = await self.bounds(place)
+        async for record in self._scan(place, max(bounds.first, bounds.end - records), bounds.end):
+            yield record
+
+    async def _scan(self, place: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+        async with self._one_at_a_time:
             self._consumer.assign([place])
             try:
                 self._consumer.seek(place, start)
-                while await self._consumer.position(place) < end:
-                    batches = await self._consumer.getmany(place, timeout_ms=100)
-                    records += (record for record in batches.get(place, ()) if record.offset < end)
+                while records := await self._fetch(place, end):
+                    for record in records:
+                        yield record
             finally:
                 self._consumer.pause(place)
-        return records
 
-    async def tail(self, place: TopicPartition) -> list[ConsumerRecord[bytes, bytes]]:
-        """Give a partition's last records, as many as may matter for its marks."""
-        bounds = await self.bounds(place)
-        return await self.read(place, max(bounds.first, bounds.end - TAIL_RECORDS), bounds.end)
+    async def _fetch(self, place: TopicPartition, end: int) -> list[ConsumerRecord[bytes, bytes]]:
+        """Give the next records before an offset; none when it is reached."""
+        async with _kafka_answers():
+            while await self._consumer.position(place) < end:
+                batches = await self._consumer.getmany(place, timeout_ms=100)
+                if records := [record for record in batches.get(place, ()) if record.offset < end]:
+                    return records
+        return []
 
 
 class Publisher:
@@ -253,7 +266,7 @@ class KafkaAnswers:
     async def published(self) -> EventPlace:
         """Read the highest place in the tail: old sends may have landed behind newer ones, so not just the last."""
         highest = NOWHERE
-        for record in await self._tails.tail(self._events):
+        async for record in self._tails.tail(self._events, TAIL_RECORDS):
             place = event_place(record.value, self._partition)
             if place is not None and place > highest:
                 highest = place
@@ -262,7 +275,7 @@ class KafkaAnswers:
     async def dead_lettered(self) -> int:
         """Read the highest source offset in the tail."""
         highest = -1
-        for record in await self._tails.tail(self._dead_letters):
+        async for record in self._tails.tail(self._dead_letters, TAIL_DEAD_LETTERS):
             source = dead_letter_source(record.headers)
             if source is not None:
                 highest = max(highest, source)

@@ -18,11 +18,21 @@ def test_help_names_every_command_and_is_quick() -> None:
     assert os.times().children_user - began < 1.5, "help imports what it does not need"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_its_options(name: str) -> None:
-    shown = opd(name, "--help", COLUMNS="200")
+GROUPS = {"dead-letters": [("list",), ("show",), ("replay",)]}
+
+
+@pytest.mark.parametrize("words", [(name, *word) for name in COMMANDS for word in GROUPS.get(name, [()])])
+def test_every_command_explains_its_options(words: tuple[str, ...]) -> None:
+    shown = opd(*words, "--help", COLUMNS="200")
     assert shown.returncode == 0
     assert "--debug" in shown.stdout
+
+
+def test_a_group_shows_its_commands() -> None:
+    for group, words in GROUPS.items():
+        shown = opd(group, "--help")
+        assert shown.returncode == 0
+        assert all(f" {word} " in shown.stdout for [word] in words)
 
 
 def test_a_wrong_setting_is_named_before_anything_is_touched(tmp_path: Path) -> None:
