@@ -16,13 +16,22 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.allocator.group import Group
 from services.allocator.kafka import Publisher, TailReader, partitioner
 from services.allocator.metrics import AllocatorMetrics
+from services.errors import OpdError
 from services.header_names import read_any_header_name
 from services.redis import connect_redis
 from services.settings import Settings
 
 SESSION_TIMEOUT_MS = 6_000
-HEARTBEAT_INTERVAL_MS = 1_000
+# A member learns from its heartbeat that another one left: this is most of a planned hand-over.
+HEARTBEAT_INTERVAL_MS = 300
+# Owners that wait for Redis, and members without a partition, ask for no records. aiokafka would take them for dead
+# after five minutes and never let them join again; that they live is what their heartbeats say.
+MAX_POLL_INTERVAL_MS = 2**31 - 1
 REBALANCE_TIMEOUT_MS = 60_000
+
+
+class NotStarted(OpdError):  # noqa: N818  it is what happened
+    """The allocator could not begin: a server went away meanwhile, or its port is taken."""
 
 
 class Allocator:
@@ -40,7 +49,7 @@ class Allocator:
         self._tails = TailReader(settings)
         self._publisher = Publisher(settings)
         self._metrics = AllocatorMetrics()
-        broker = KafkaBroker(settings.kafka_bootstrap_servers, logger=None, graceful_timeout=None)
+        self._broker = KafkaBroker(settings.kafka_bootstrap_servers.split(","), logger=None, graceful_timeout=None)
         self.group = Group(
             settings,
             redis=self._redis,
@@ -53,7 +62,7 @@ class Allocator:
             rejoin_within_s=2 * SESSION_TIMEOUT_MS / 1000 + REBALANCE_TIMEOUT_MS / 1000,
         )
         # No handler: FastStream starts and stops the consumer, the owners read from it (ADR 4).
-        self._subscriber = broker.subscriber(
+        self._subscriber = self._broker.subscriber(
             settings.commands_topic,
             group_id=settings.consumer_group,
             batch=True,
@@ -63,12 +72,13 @@ class Allocator:
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             fetch_max_wait_ms=500,
             title="commands",
             description="Commands, decided in order for each department.",
         )
         self.app = AsgiFastStream(
-            broker,
+            self._broker,
             specification=AsyncAPI(title="OPD allocator", version="1"),
             asgi_routes=[
                 ("/health/live", get(_answer(self._live))),
@@ -85,9 +95,17 @@ class Allocator:
         """Work until SIGTERM, Ctrl-C or `stop`: then finish the batches in flight, commit, leave the group.
 
         Raises:
+            NotStarted: it could not begin.
             Unrecoverable: it cannot go on.
         """
-        await self._server_at(host, port).serve()
+        try:
+            await self._server_at(host, port).serve()
+        except SystemExit as error:
+            # uvicorn's way to say so. What was started before the failure would keep the process from ending.
+            await self.group.stop()
+            await self._broker.stop()
+            await self._close()
+            raise NotStarted("the allocator could not start; the lines above say why") from error
         if self.group.failure is not None:
             raise self.group.failure
 
