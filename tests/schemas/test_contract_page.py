@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Self
@@ -15,6 +15,7 @@ from schemas.commands import COMMANDS, CloseSlot, RequestToken
 from schemas.events import EVENTS, read_event
 from schemas.wire import CONTENT_TYPE, MAX_RECORD_BYTES, read_command, rfc3339, write_event
 from schemas.words import RejectionReason
+from tests.schemas.test_follow import told
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
 KEY = b"blr1/cardiology"
@@ -30,8 +31,8 @@ def names(cell: str) -> list[str]:
     return re.findall(r"`(\w+)`", cell)
 
 
-def snippet(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+def snippet(language: str, *, under: str = "From your own service") -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE.partition(f"\n## {under}\n")[2], re.DOTALL)
     assert found
     return found[1]
 
@@ -90,8 +91,9 @@ def test_the_largest_record() -> None:
 
 
 def test_the_files_linked_are_there() -> None:
+    headings = {"#" + heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)}
     for link in re.findall(r"\]\(([^)]+)\)", PAGE):
-        assert (Path(__file__).parents[2] / "docs" / link).exists(), link
+        assert link in headings or (Path(__file__).parents[2] / "docs" / link).exists(), link
 
 
 class FakeKafka:
@@ -146,6 +148,55 @@ def test_the_python_lines_publish_a_command_and_follow_events(
     assert isinstance(read_command(key, value, 0), RequestToken)
     assert headers == [CONTENT_TYPE]
     assert capsys.readouterr().out.startswith("opd.CommandRejected.v1 {'facility_id': 'blr1'")
+
+
+class FakePartition:
+    """As much of aiokafka as the page's follower uses: one partition of events, which ends."""
+
+    def __init__(self, records: Sequence[tuple[bytes, bytes]]) -> None:
+        fake = self
+        self.records = list(records)
+        self.sought: list[int] = []
+
+        class AIOKafkaConsumer:
+            def __init__(self, *, bootstrap_servers: str, enable_auto_commit: bool) -> None:
+                assert bootstrap_servers
+                assert not enable_auto_commit
+
+            async def __aenter__(self) -> Self:
+                return self
+
+            async def __aexit__(self, *_: object) -> None:
+                pass
+
+            def assign(self, places: list[tuple[str, int]]) -> None:
+                assert places == [(topics.EVENTS.name, 0)]
+
+            def seek(self, _: tuple[str, int], offset: int) -> None:
+                fake.sought.append(offset)
+
+            async def __aiter__(self) -> AsyncIterator[SimpleNamespace]:
+                for offset in range(fake.sought[-1], len(fake.records)):
+                    key, value = fake.records[offset]
+                    yield SimpleNamespace(key=key, value=value, offset=offset)
+
+        self.module = ModuleType("aiokafka")
+        vars(self.module).update(AIOKafkaConsumer=AIOKafkaConsumer, TopicPartition=lambda *place: place)
+
+
+def test_the_python_lines_follow_events_each_once_also_when_they_are_run_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    first, second, third = [told("cardiology", number, offset=number) for number in (1, 2, 3)]
+    partition = FakePartition([first, second, first])
+    monkeypatch.setitem(sys.modules, "aiokafka", partition.module)
+    monkeypatch.chdir(tmp_path)
+    page = compile(snippet("python", under="Each event once"), "docs/contract.md", "exec")
+    exec(page, {})  # noqa: S102  it is our own page
+    partition.records += [second, third]
+    exec(page, {})  # noqa: S102
+    assert partition.sought == [0, 3]
+    assert [int(line.split()[0]) for line in capsys.readouterr().out.splitlines()] == [1, 2, 3]
 
 
 def test_the_console_s_line_is_a_command_under_its_key() -> None:
