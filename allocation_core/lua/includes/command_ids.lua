@@ -42,11 +42,12 @@ local function remember(department, id, digest, token_day, token_no)
   local bucket = bucket_of(department.day)
   local new = department.new_ids[bucket]
   if not new then
-    new = {}
+    new = { count = 0 }
     department.new_ids[bucket] = new
   end
-  new[#new + 1] = id
-  new[#new + 1] = value
+  local n = new.count + 2
+  new[n - 1], new[n] = id, value
+  new.count = n
 end
 
 local function save_ids(department)

@@ -38,7 +38,7 @@ local function found_department(department, partition)
 end
 
 local function bucket_of(day)
-  return math.floor(day / DAYS_A_BUCKET)
+  return (day - day % DAYS_A_BUCKET) / DAYS_A_BUCKET
 end
 
 -- R3: the department's day is the latest that its records showed; a clock that goes back moves nothing.

@@ -82,14 +82,15 @@ end
 local function save_tokens(department)
   for day, tokens in pairs(department.tokens) do
     for first = 1, tokens.changes, 1000 do
-      local fields = {}
+      local fields, n = {}, 0
       for i = first, math.min(first + 999, tokens.changes) do
         local token = tokens.changed[i]
-        fields[#fields + 1] = token.no
-        fields[#fields + 1] = struct.pack(
-          TOKEN, token.class, token.status, token.doctor, token.pin, token.present,
-          math.min(token.preempted, MOST_PREEMPTED), token.arrival, token.slot, token.patient
+        local preempted = token.preempted < MOST_PREEMPTED and token.preempted or MOST_PREEMPTED
+        fields[n + 1], fields[n + 2] = token.no, struct.pack(
+          TOKEN, token.class, token.status, token.doctor, token.pin, token.present, preempted, token.arrival, token.slot,
+          token.patient
         )
+        n = n + 2
       end
       redis.call("HSET", department.prefix .. "t" .. day, unpack(fields))
     end

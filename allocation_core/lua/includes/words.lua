@@ -19,7 +19,7 @@ end
 
 -- R6: of the lowest class, then the fewest times preempted, then the latest arrival; the highest is the victim.
 local function exposure(token)
-  local spared = math.max(0, MOST_PREEMPTED - token.preempted)
+  local spared = token.preempted < MOST_PREEMPTED and MOST_PREEMPTED - token.preempted or 0
   return token.class * CLASS_UNIT + spared * PREEMPTED_UNIT + token.arrival
 end
 
