@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint up bench
+.PHONY: help install demo test lint up bench campaign
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ up: $(READY) ## the whole system on this machine until Ctrl-C
 
 bench: $(READY) ## decisions a second on this machine
 	@$(BIN)/python -m benchmarks $(OPTIONS)
+
+campaign: $(READY) ## ten minutes of faults on real processes under load, then the audit
+	@$(BIN)/python -m tests.campaign $(OPTIONS)
 
 # uv installs in seconds; where it cannot reach an index, pip may: it knows the machine's own configuration.
 $(READY): pyproject.toml requirements.lock requirements-bootstrap.lock

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -34,9 +35,12 @@ class Sent(NamedTuple):
 
 
 class RunningAllocator:
-    """`opd allocator` as a process of its own; `with` waits until it is ready and stops it at the end."""
+    """`opd allocator` as a process of its own; `with` waits until it is ready and stops it at the end.
 
-    def __init__(self, settings: Settings, *arguments: str, wait: bool = True) -> None:
+    `root` is where the sources of another version stand.
+    """
+
+    def __init__(self, settings: Settings, *arguments: str, wait: bool = True, root: Path | None = None) -> None:
         self._settings = settings
         self._wait = wait
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
@@ -48,6 +52,7 @@ class RunningAllocator:
         }
         self.process = subprocess.Popen(  # noqa: S603  our own command
             [sys.executable, "-m", "services.cli", "allocator", "--http-port", str(self.port), *arguments],
+            cwd=root,
             env={**os.environ, **environment, "PYTHONWARNINGS": "error"},
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -124,17 +129,19 @@ def until(holds: Callable[[], bool], what: str, *, within_s: float = 30.0) -> No
         time.sleep(0.02)
 
 
-def create_topics(settings: Settings, partitions: int = 4, config: dict[str, str] | None = None) -> None:
+def create_topics(
+    settings: Settings, partitions: int = 4, config: dict[str, str] | None = None, *, replication: int = 1
+) -> None:
     """Create the three topics with the senders' timestamps kept."""
-    asyncio.run(_create_topics(settings, partitions, {"retention.ms": "-1", **(config or {})}))
+    asyncio.run(_create_topics(settings, partitions, replication, {"retention.ms": "-1", **(config or {})}))
 
 
-async def _create_topics(settings: Settings, partitions: int, config: dict[str, str]) -> None:
+async def _create_topics(settings: Settings, partitions: int, replication: int, config: dict[str, str]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
     await admin.start()
     try:
         names = (settings.commands_topic, settings.events_topic, settings.dead_letters_topic)
-        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config) for name in names])
+        await admin.create_topics([NewTopic(name, partitions, replication, topic_configs=config) for name in names])
     finally:
         await admin.close()
 
