@@ -74,9 +74,10 @@ class PoolHeader:
 
     def pack(self) -> bytes:
         """Give it as Redis keeps it."""
-        flat = [self.closed, self.issued, self.unpinned]
+        flat: list[int | str] = [self.closed, self.issued, self.unpinned]
         for number, session in self.sessions.items():
-            flat += (number, *session)
+            # The scripts know tokens by their numbers as texts.
+            flat += (number, *session[:-1], str(session.called) if session.called else 0)
         return ormsgpack.packb(flat)
 
     @classmethod

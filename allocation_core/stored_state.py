@@ -17,11 +17,13 @@ class StoredDepartment(NamedTuple):
 
     Attributes:
         marks: the partition's, at that moment.
+        departments: how many the partition had.
         state: None where the department is not there.
         faults: where what Redis keeps of it contradicts itself; names no patient.
     """
 
     marks: Marks
+    departments: int
     state: DepartmentState | None
     faults: list[str]
 
@@ -62,14 +64,14 @@ class StoredPartition:
             OtherVersion: another layout is stored.
         """
         reply = await run_script(self._redis, self._key, _READ_DEPARTMENT, name, int(indexes))
-        _, applied, digest, half, header, *keys = reply
+        _, applied, digest, half, departments, header, *keys = reply
         marks = Marks(int(applied), digest, half == b"1")
         if not header:
-            return StoredDepartment(marks, None, [])
+            return StoredDepartment(marks, departments, None, [])
         layout = Layout(name, Header.unpack(header), dict(zip(keys[::2], keys[1::2], strict=True)))
         state = layout.state()
         faults = list(contradictions(state, layout.indexes())) if indexes else []
-        return StoredDepartment(marks, state, faults)
+        return StoredDepartment(marks, departments, state, faults)
 
     async def mark_for_rebuild(self) -> int | None:
         """Mark the state as not to be built upon: its owner, or the next one, clears and rebuilds it.

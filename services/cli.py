@@ -20,7 +20,7 @@ class _Line(NamedTuple):
 
     The module is imported when the command is called, so that `opd --help` is quick. A parameter `settings` of the
     function becomes one flag for each setting of spec §5; every command has `--debug` besides. In place of a function
-    there may stand the functions of a group by name: `opd {group} {name}`.
+    there may stand the functions of a group by name: `opd {group} {name}`, and under `ITSELF` that of `opd {group}`.
     """
 
     function: str
@@ -28,18 +28,23 @@ class _Line(NamedTuple):
     without: tuple[str, ...] = ()
 
 
+ITSELF = None
 _STARTED_HERE = ("kafka_bootstrap_servers", "redis_url", "http_host", "http_port")
 
 COMMANDS = {
     "up": _Line("services.stack.up:up", "Run the whole system on this machine until Ctrl-C.", _STARTED_HERE),
     "demo": _Line("services.demo.command:demo", "Play a day through the whole system and audit it.", _STARTED_HERE),
     "allocator": _Line("services.allocator.command:allocator", "Decide commands until SIGTERM or Ctrl-C."),
-    "topics": _Line("services.topics:topics", "Create the topics that are missing and check those that are there."),
+    "topics": _Line(
+        "services.snapshots.command:TOPICS", "Create the topics that are missing and check those that are there."
+    ),
     "simulate": _Line("services.simulator.command:simulate", "Play a seeded day into a running system."),
     "dead-letters": _Line(
         "services.dead_letters.command:COMMANDS", "List, show and replay what was unreadable in the commands topic."
     ),
     "verify": _Line("services.auditor.command:verify", "Prove from the topics that nothing went wrong."),
+    "snapshot": _Line("services.snapshots.command:snapshot", "Save partitions' state, to rebuild from."),
+    "restore": _Line("services.snapshots.command:restore", "Load saved state into an empty or older Redis."),
     "rebuild": _Line("services.rebuild:rebuild", "Throw partitions' state away, to be rebuilt from the log."),
     "reset-generation": _Line("services.rebuild:reset_generation", "Let a consumer group that began anew own Redis."),
 }
@@ -87,10 +92,30 @@ def _load(name: str) -> Any:
         ) from error
     found = getattr(loaded, function)
     is_group = isinstance(found, Mapping)
-    alone = typer.Typer(help=line.help, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=is_group)
+    needs_a_name = is_group and ITSELF not in found
+    alone = typer.Typer(
+        help=line.help, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=needs_a_name
+    )
     for each_name, each in found.items() if is_group else [(name, found)]:
-        alone.command(each_name)(_with_flags(each, line.without))
+        if each_name is ITSELF:
+            alone.callback(invoke_without_command=True)(_alone(_with_flags(each, line.without)))
+        else:
+            alone.command(each_name)(_with_flags(each, line.without))
     return typer.main.get_command(alone)
+
+
+def _alone(function: Callable[..., None]) -> Callable[..., None]:
+    """Give the function as what a group does where none of its commands is named."""
+
+    @wraps(function)
+    def command(*, context: typer.Context, **given: Any) -> None:
+        if context.invoked_subcommand is None:
+            function(**given)
+
+    signature = inspect.signature(function)
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    command.__signature__ = signature.replace(parameters=[context, *signature.parameters.values()])  # type: ignore[attr-defined] # typer reads it
+    return command
 
 
 def _with_flags(function: Callable[..., None], without: Collection[str]) -> Callable[..., None]:

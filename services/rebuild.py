@@ -5,17 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import typer
-from aiokafka import TopicPartition
 from redis.exceptions import RedisError
 
-from allocation_core.store import OtherVersion
+from allocation_core.store import NOTHING_APPLIED, OtherVersion
 from allocation_core.stored_state import StoredPartition
-from services.allocator.kafka import TailReader
-from services.allocator.owner import LogUnavailable
 from services.errors import OpdError
 from services.partitions import ALL, PARTITION, chosen
 from services.redis import connect_redis
 from services.settings import Settings
+from services.snapshots.log import PartitionLog, partition_logs
+from services.snapshots.use import SnapshotFolder
 
 
 class StateError(OpdError):
@@ -37,8 +36,9 @@ def reset_generation(settings: Settings, *, partition: PARTITION = None, every: 
 
 async def _rebuild(settings: Settings, partition: list[int] | None, *, every: bool) -> None:
     numbers = await chosen(settings, partition, every)
-    for number in numbers:
-        await _refuse_what_cannot_be_rebuilt(settings, number)
+    async with partition_logs(settings, numbers) as logs:
+        for number, commands in logs.items():
+            await _refuse_what_cannot_be_rebuilt(settings, number, commands)
     async with stored_partitions(settings, numbers) as stored:
         for number, one in stored.items():
             applied = await one.mark_for_rebuild()
@@ -59,20 +59,22 @@ async def _reset_generation(settings: Settings, partition: list[int] | None, *, 
             typer.echo(f"partition {number}: {what}")
 
 
-async def _refuse_what_cannot_be_rebuilt(settings: Settings, number: int) -> None:
-    tails = TailReader(settings)
-    await tails.start()
-    try:
-        first = (await tails.bounds(TopicPartition(settings.commands_topic, number))).first
-    except LogUnavailable as error:
-        raise StateError(f"{error}\ntry: look whether Kafka is well") from error
-    finally:
-        await tails.stop()
-    if first > 0:
-        raise StateError(
-            f"partition {number} cannot be rebuilt: {settings.commands_topic} begins at offset {first} there\n"
-            f"try: opd restore, from a snapshot of offset {first - 1} or later"
-        )
+async def _refuse_what_cannot_be_rebuilt(settings: Settings, number: int, commands: PartitionLog) -> None:
+    first = (await commands.bounds()).first
+    if first == 0:
+        return
+    why = "OPD_SNAPSHOT_FOLDER names no folder with snapshots"
+    if settings.snapshot_folder is not None:
+        answered = max((await commands.published()).offset, await commands.committed())
+        folder = SnapshotFolder(settings.snapshot_folder, settings.commands_topic, number)
+        search = await folder.newest_usable(commands, after=NOTHING_APPLIED, answered=answered)
+        if search.snapshot is not None:
+            return
+        why = "; ".join(search.refused) or f"there is no snapshot of it in {settings.snapshot_folder}"
+    raise StateError(
+        f"partition {number} cannot be rebuilt: {settings.commands_topic} begins at offset {first} there, and {why}\n"
+        f"try: OPD_SNAPSHOT_FOLDER, here and for the allocators, with a snapshot of offset {first} or later"
+    )
 
 
 @asynccontextmanager

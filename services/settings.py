@@ -1,6 +1,7 @@
 """The settings of spec §5: from the environment with the prefix `OPD_`; a flag of the same name wins."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
@@ -21,6 +22,7 @@ class Settings(BaseSettings):
     events_topic: str = topics.EVENTS.name
     dead_letters_topic: str = topics.DEAD_LETTERS.name
     consumer_group: str = "opd-allocator"
+    snapshot_folder: Path | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(None, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

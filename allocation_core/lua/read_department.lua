@@ -1,6 +1,6 @@
 -- One department's state as it stands at one offset (I9, snapshots); asked by anybody, the owner or not.
 -- KEYS: the partition. ARGV: department key, "1" to read what follows from the rest too, else "0".
--- Gives {"READ", applied, digest, half, header or "", then, for each key of the department that holds something, what
+-- Gives {"READ", applied, digest, half, how many departments there are, header or "", then, for each key of the department that holds something, what
 -- comes after its prefix and its content: a flat list, of a sorted set with scores}, or {"VERSION", found}.
 
 --- @include "includes/guards"
@@ -12,7 +12,7 @@ if marks[4] and marks[4] ~= LAYOUT_VERSION then
   return { "VERSION", marks[4] }
 end
 local header = redis.call("HGET", KEYS[1] .. ":d", ARGV[1])
-local reply = { "READ", marks[1] or "-1", marks[2] or "", marks[3] or "0", header or "" }
+local reply = { "READ", marks[1] or "-1", marks[2] or "", marks[3] or "0", redis.call("HLEN", KEYS[1] .. ":d"), header or "" }
 if not header then
   return reply
 end

@@ -14,6 +14,7 @@ from services.allocator.kafka import KafkaAnswers, KafkaCommandLog, Publisher, T
 from services.allocator.metrics import AllocatorMetrics, PartitionMetrics
 from services.allocator.owner import Owner, Unrecoverable
 from services.settings import Settings
+from services.snapshots.use import RebuildSource, SnapshotFolder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -106,10 +107,18 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
                 store=SlotStore(self._redis, place.partition),
                 commands_topic=self._settings.commands_topic,
                 metrics=PartitionMetrics(self._metrics, place.partition),
+                snapshots=self._snapshots_of(place.partition),
             )
             self._owners[place] = owner
             owner.start().add_done_callback(self._owner_ended)
         self._metrics.owned.set(len(self._owners))
+
+    def _snapshots_of(self, partition: int) -> RebuildSource | None:
+        folder = self._settings.snapshot_folder
+        if folder is None:
+            return None
+        snapshots = SnapshotFolder(folder, self._settings.commands_topic, partition)
+        return RebuildSource(snapshots, self._redis, partition)
 
     async def _release(self) -> None:
         owners, self._owners = self._owners, {}

@@ -106,6 +106,23 @@ class Answers(Protocol):
         """Append dead letters; acknowledged on return. A failed send ends the session likewise."""
 
 
+class Snapshots(Protocol):
+    """Saved states of one partition."""
+
+    async def load_newest(self, commands: CommandLog, *, after: int, answered: int, generation: int) -> bool:
+        """Load the newest usable one for the owner of this generation; say whether there was one.
+
+        Args:
+            commands: the log that it must be of.
+            after: it must hold more than the records up to here.
+            answered: the events of the commands before this offset are published, and so must be the snapshot's.
+            generation: of the group, the one that is stored.
+
+        Raises:
+            Refusal: somebody else has the partition, or its state is not what the owner believes.
+        """
+
+
 class LogUnavailable(Exception):  # noqa: N818  it is Kafka that is unavailable
     """Kafka did not answer, or did not acknowledge what was sent; both topics' methods raise it."""
 
@@ -135,6 +152,7 @@ class Owner:
         store: SlotStore,
         commands_topic: str,
         metrics: PartitionMetrics,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.partition = partition
         self.state = "taking"
@@ -144,6 +162,7 @@ class Owner:
         self._store = store
         self._commands_topic = commands_topic
         self._metrics = metrics
+        self._snapshots = snapshots
         self._applied = NOTHING_APPLIED
         self._published = NOWHERE
         self._dead_lettered = -1
@@ -231,8 +250,9 @@ class Owner:
         self._published = await self._answers.published()
         self._dead_lettered = await self._answers.dead_lettered()
         self._committed = max(self._committed, await self._commands.committed())
-        self._applied = marks.applied
         bounds = await self._commands.bounds()
+        marks = await self._begin_from_a_snapshot(marks, bounds)
+        self._applied = marks.applied
         start = min(marks.applied + 1, max(self._published.offset, self._committed))
         await self._refuse_a_foreign_log(marks, bounds, start)
         said = max(self._published.offset, self._committed - 1)
@@ -250,6 +270,18 @@ class Owner:
             end=bounds.end,
         )
 
+    async def _begin_from_a_snapshot(self, marks: Marks, bounds: LogBounds) -> Marks:
+        """Load a saved state where Redis holds nothing, or too little for this log; give the marks as they are then."""
+        can_be_led_on = marks.applied != NOTHING_APPLIED and marks.applied + 1 >= bounds.first
+        if self._snapshots is None or can_be_led_on:
+            return marks
+        answered = max(self._published.offset, self._committed)
+        if not await self._snapshots.load_newest(
+            self._commands, after=marks.applied, answered=answered, generation=self._generation
+        ):
+            return marks
+        return await self._store.fence(self._generation)
+
     async def _refuse_a_foreign_log(self, marks: Marks, bounds: LogBounds, start: int) -> None:
         place = f"partition {self.partition} of {self._commands_topic}"
         if marks.applied >= bounds.end:
@@ -265,7 +297,8 @@ class Owner:
         if start < bounds.first:
             raise Unrecoverable(
                 f"{place} begins at offset {bounds.first}, but {start} is needed: the state of Redis (applied "
-                f"{marks.applied}) cannot be led on. Restore a Redis that applied at least offset {bounds.first - 1}."
+                f"{marks.applied}) cannot be led on. Let OPD_SNAPSHOT_FOLDER name a folder with a usable snapshot, or "
+                f"restore a Redis that applied at least offset {bounds.first - 1}."
             )
         if marks.applied >= bounds.first:
             record = await self._commands.record_at(marks.applied)

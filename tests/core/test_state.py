@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
+import ormsgpack
 import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from allocation_core.layout import PoolHeader, SessionHeader
 from allocation_core.loading import Loading
 from allocation_core.model import Model
 from allocation_core.state import DepartmentState, department_of, differences, read_state, state_of, write_state
@@ -83,10 +85,16 @@ def test_a_model_made_from_its_state_decides_on_as_the_model_does(seed: int) -> 
     assert states_of(again) == states_of(model)
 
 
-@pytest.mark.parametrize("seed", range(4))
+def test_a_called_token_is_written_as_the_scripts_know_it() -> None:
+    header = PoolHeader(sessions={1: SessionHeader(taken=1, called=12)})
+    assert ormsgpack.unpackb(header.pack()) == [0, 0, 0, 1, 1, 0, -1, 0, "12"]
+    assert PoolHeader.unpack(header.pack()) == header
+
+
+@pytest.mark.parametrize("seed", range(10))
 def test_what_is_loaded_is_what_was_read_and_is_led_on_the_same(seed: int, every_redis: str) -> None:
-    commands = list(random_commands(seed, 4_000))
-    half = len(commands) // 2
+    commands = list(random_commands(seed, 3_000))
+    half = Random(seed).randrange(400, len(commands))
     model = Model()
     with StoreEngine(every_redis) as store:
         store.decide_batch(commands[:400])

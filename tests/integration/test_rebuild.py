@@ -11,6 +11,7 @@ from redis import Redis
 from services.auditor.kafka import audit_topics
 from services.rebuild import StateError, rebuild, reset_generation
 from services.settings import Settings
+from services.topics import ensure_topics
 from tests.integration.running import RunningAllocator, create_topics, publish, until
 from tests.integration.test_allocator import a_random_day, applied
 from tests.integration.test_redis_equals_the_model import publish_in_parts
@@ -41,7 +42,7 @@ def test_a_live_system_is_rebuilt_on_purpose(settings: Settings, capsys: pytest.
 
 
 def test_a_partition_without_state_is_left_alone(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    create_topics(settings, partitions=2)
+    asyncio.run(ensure_topics(settings, partitions=2))
     rebuild(settings, partition=[1])
     assert capsys.readouterr().out.startswith("partition 1: Redis holds nothing")
 
@@ -50,13 +51,13 @@ def test_what_the_log_cannot_rebuild_is_refused(settings: Settings) -> None:
     create_topics(settings, partitions=1)
     publish(settings, a_random_day(seed=1, count=10))
     asyncio.run(trim(settings, TopicPartition(settings.commands_topic, 0), 3))
-    with pytest.raises(StateError, match="begins at offset 3 there\ntry: opd restore"):
+    with pytest.raises(StateError, match="begins at offset 3 there, and OPD_SNAPSHOT_FOLDER names no folder"):
         rebuild(settings, partition=[0])
 
 
 @pytest.mark.parametrize("words", [{}, {"partition": [0], "every": True}, {"partition": [2]}])
 def test_the_partitions_must_be_named(words: dict[str, bool | list[int]], settings: Settings) -> None:
-    create_topics(settings, partitions=2)
+    asyncio.run(ensure_topics(settings, partitions=2))
     with pytest.raises(typer.BadParameter):
         rebuild(settings, **words)  # type: ignore[arg-type] # the cases say which is which
 
