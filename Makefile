@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint up bench campaign
+.PHONY: help install demo test lint up bench campaign fuzz
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: $(READY) ## ruff and mypy
 
 up: $(READY) ## the whole system on this machine until Ctrl-C
 	@$(BIN)/opd up $(OPTIONS)
+
+fuzz: $(READY) ## a million hostile records, some of them through a running allocator; OPTIONS=--help
+	@$(BIN)/python -m tests.fuzz $(OPTIONS)
 
 bench: $(READY) ## decisions a second on this machine
 	@$(BIN)/python -m benchmarks $(OPTIONS)

@@ -106,13 +106,13 @@ def a_record(rng: Random) -> bytes:
     """Give a record's value."""
     if rng.random() < 0.05:
         return "".join(rng.choices(_NOISE, k=rng.randrange(30))).encode()
-    value = _Writer(rng).write(a_command(rng)).encode("utf-8", "surrogatepass")
+    value = Writer(rng).write(a_command(rng)).encode("utf-8", "surrogatepass")
     if rng.random() < 0.2:
-        value = _spoil(rng, value)
+        value = spoil(rng, value)
     return value
 
 
-class _Writer:
+class Writer:
     """Writes JSON, in one of its many spellings, and seldom not what it was given."""
 
     def __init__(self, rng: Random) -> None:
@@ -153,7 +153,8 @@ class _Writer:
         return self.rng.choice(_SPACE[:-3] if self.rng.random() < 0.995 else _SPACE) if self.spaced else ""
 
 
-def _spoil(rng: Random, value: bytes) -> bytes:
+def spoil(rng: Random, value: bytes) -> bytes:
+    """Give nearly the same bytes."""
     start, end = sorted(rng.choices(range(len(value) + 1), k=2))
     return rng.choice(
         [
