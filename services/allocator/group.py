@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from allocation_core.store import Redis, SlotStore
+from services.allocator.feed import CommandFeed
 from services.allocator.kafka import KafkaAnswers, KafkaCommandLog, Publisher, TailReader
 from services.allocator.metrics import AllocatorMetrics, PartitionMetrics
 from services.allocator.owner import Owner, Unrecoverable
@@ -57,7 +58,9 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
         self._rejoin_within_s = rejoin_within_s
         self._owners: dict[TopicPartition, Owner] = {}
         self._done: dict[TopicPartition, int] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Future[None]] = set()
+        self._feed = CommandFeed(consumer)
+        self._feeding: asyncio.Future[None] | None = None
         self._joined = False
         self.failure: Unrecoverable | None = None
 
@@ -92,7 +95,10 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
         """Give each partition an owner of this generation of the group."""
         consumer = self._consumer()
         # Before anything is awaited: else the fetcher hands out records from the committed offset on.
-        consumer.pause(*assigned)
+        for place in assigned:
+            self._feed.hold(place)
+        if self._feeding is None:
+            self._feeding = self._in_background(self._feed.run())
         generation = generation_of(consumer)
         self._joined = True
         self._done.clear()
@@ -101,7 +107,12 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
                 place.partition,
                 generation=generation,
                 commands=KafkaCommandLog(
-                    consumer, place, tails=self._tails, partition_of=self._partition_of, done=self._note_done
+                    consumer,
+                    place,
+                    feed=self._feed,
+                    tails=self._tails,
+                    partition_of=self._partition_of,
+                    done=self._note_done,
                 ),
                 answers=KafkaAnswers(self._settings, place.partition, tails=self._tails, publisher=self._publisher),
                 store=SlotStore(self._redis, place.partition),
@@ -183,10 +194,11 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
             log.error("cannot go on", why=str(failure))
             self._fail()
 
-    def _in_background(self, work: "Awaitable[None]") -> None:
+    def _in_background(self, work: "Awaitable[None]") -> asyncio.Future[None]:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
 
 def generation_of(consumer: AIOKafkaConsumer) -> int:

@@ -11,8 +11,10 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 
+from services.allocator.feed import CommandFeed
 from services.allocator.owner import LogBounds, LogUnavailable, TooLarge
 from services.allocator.records import NOWHERE, CommandRecord, EventPlace, OutRecord, dead_letter_source, event_place
+from services.header_names import read_any_header_name
 from services.settings import Settings
 
 # In flight is one record batch of events, or one fetched batch of dead letters, for each owner that lost the partition;
@@ -54,6 +56,7 @@ class TailReader:
     """Reads records at known places of any topic, beside the group."""
 
     def __init__(self, settings: Settings) -> None:
+        read_any_header_name()
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka_bootstrap_servers,
             group_id=None,
@@ -194,45 +197,45 @@ def _size(record: OutRecord) -> int:
 class KafkaCommandLog:
     """One partition of the commands topic, read by the group's consumer (`owner.CommandLog`)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  its collaborators
         self,
         consumer: AIOKafkaConsumer,
         place: TopicPartition,
         *,
+        feed: CommandFeed,
         tails: TailReader,
         partition_of: Callable[[bytes], int],
         done: Callable[[TopicPartition, int], None],
     ) -> None:
         self._consumer = consumer
         self._place = place
+        self._feed = feed
         self._tails = tails
         self._done = done
         self.partition_of = partition_of
 
     def pause(self) -> None:
         """Fetch nothing until `resume`; a partition that was taken away needs no pause."""
-        with contextlib.suppress(IllegalStateError):
-            self._consumer.pause(self._place)
+        self._feed.hold(self._place)
 
     def resume(self) -> None:
         """Fetch again."""
-        with contextlib.suppress(IllegalStateError):
-            self._consumer.resume(self._place)
+        self._feed.release(self._place)
 
     def seek(self, offset: int) -> None:
         """Go on at this offset."""
         try:
-            self._consumer.seek(self._place, offset)
+            self._feed.start_at(self._place, offset)
         except IllegalStateError as error:
             raise LogUnavailable("the partition was taken away") from error
 
     async def fetch(self, *, most: int, wait_s: float) -> Sequence[CommandRecord]:
         """Give the next records, in order; none when none came in time."""
         try:
-            batches = await self._consumer.getmany(self._place, timeout_ms=int(wait_s * 1000), max_records=most)
+            records = await self._feed.take(self._place, most=most, wait_s=wait_s)
         except KafkaError as error:
             raise LogUnavailable(f"Kafka: {type(error).__name__} {error}") from error
-        return [command_record(record) for record in batches.get(self._place, ())]
+        return [command_record(record) for record in records]
 
     async def bounds(self) -> LogBounds:
         """Say how far the log reaches."""

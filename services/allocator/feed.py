@@ -1,0 +1,119 @@
+"""Hands what the group's consumer fetches to its partitions.
+
+aiokafka asks a broker for more only when the records of all of its partitions are taken, or after 100 ms; owners that
+take their own partition's records one batch at a time would wait for each other. So everything is taken at once and
+kept here, and a partition that has enough is paused.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+
+ENOUGH_RECORDS = 8_000
+RETRY_AFTER_S = 0.1
+_WAIT_MS = 1_000
+
+Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
+
+
+@dataclass
+class _Channel:
+    """What one partition has waiting, and whether it is fetched at all."""
+
+    records: deque[Record] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: KafkaError | None = None
+    is_held: bool = True
+    is_full: bool = False
+
+
+class CommandFeed:
+    """The records of all partitions that this member of the group has."""
+
+    def __init__(self, consumer: Callable[[], AIOKafkaConsumer]) -> None:
+        self._consumer = consumer
+        self._channels: dict[TopicPartition, _Channel] = {}
+
+    async def run(self) -> None:
+        """Take what is fetched, until cancelled."""
+        consumer = self._consumer()
+        while True:
+            try:
+                batches = await consumer.getmany(timeout_ms=_WAIT_MS)
+            except ConsumerStoppedError:
+                return
+            except KafkaError as failure:
+                for channel in self._channels.values():
+                    channel.failure = failure
+                    channel.arrived.set()
+                await asyncio.sleep(RETRY_AFTER_S)
+                continue
+            for place, records in batches.items():
+                self._deliver(place, records)
+
+    def hold(self, place: TopicPartition) -> None:
+        """Fetch nothing of a partition until `release`; takes effect at once, also for what was fetched already."""
+        self._channels[place] = _Channel()
+        self._pause_or_resume(place)
+
+    def start_at(self, place: TopicPartition, offset: int) -> None:
+        """Go on at this offset once the partition is released.
+
+        Raises:
+            IllegalStateError: the partition was taken away.
+        """
+        self._consumer().seek(place, offset)
+        self._channels[place] = _Channel()
+
+    def release(self, place: TopicPartition) -> None:
+        """Fetch again."""
+        self._channels[place].is_held = False
+        self._pause_or_resume(place)
+
+    async def take(self, place: TopicPartition, *, most: int, wait_s: float) -> Sequence[Record]:
+        """Give the next records of a partition; none when none came in time.
+
+        Raises:
+            KafkaError: fetching failed.
+        """
+        channel = self._channels[place]
+        if not channel.records:
+            channel.arrived.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await channel.arrived.wait()
+            except TimeoutError:
+                return ()
+        if channel.failure is not None:
+            failure, channel.failure = channel.failure, None
+            raise failure
+        taken = [channel.records.popleft() for _ in range(min(most, len(channel.records)))]
+        if channel.is_full and len(channel.records) < ENOUGH_RECORDS // 2:
+            channel.is_full = False
+            self._pause_or_resume(place)
+        return taken
+
+    def _deliver(self, place: TopicPartition, records: Sequence[Record]) -> None:
+        channel = self._channels.get(place)
+        if channel is None or channel.is_held:
+            return  # fetched before the hold: the owner says anew where it starts
+        channel.records.extend(records)
+        channel.arrived.set()
+        if len(channel.records) >= ENOUGH_RECORDS and not channel.is_full:
+            channel.is_full = True
+            self._pause_or_resume(place)
+
+    def _pause_or_resume(self, place: TopicPartition) -> None:
+        channel = self._channels[place]
+        try:
+            if channel.is_held or channel.is_full:
+                self._consumer().pause(place)
+            else:
+                self._consumer().resume(place)
+        except IllegalStateError:
+            pass  # taken away: there is nothing to fetch
