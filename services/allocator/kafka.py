@@ -20,7 +20,7 @@ from services.settings import Settings
 # In flight is one record batch of events, or one fetched batch of dead letters, for each owner that lost the partition;
 # the tails that the marks are read from are several times as long. A dead letter may have a megabyte.
 TAIL_RECORDS = 20_000
-TAIL_DEAD_LETTERS = 2_000
+TAIL_DEAD_LETTERS = 5_000
 EVENTS_A_SEND_BYTES = 900_000
 ANSWER_WITHIN_S = 30.0
 

@@ -12,7 +12,6 @@ from services.allocator.kafka import EVENTS_A_SEND_BYTES, Publisher, TailReader,
 from services.allocator.owner import LogBounds, LogUnavailable, TooLarge
 from services.allocator.records import Headers, OutRecord
 from services.errors import OpdError
-from services.header_names import read_any_header_name
 from services.settings import Settings
 from services.topics import check_topics
 
@@ -98,7 +97,6 @@ class DeadLetters:
     """
 
     def __init__(self, settings: Settings, *, timeout_s: float = 30) -> None:
-        read_any_header_name()
         self.partitions = 0
         self._settings = settings
         self._timeout_s = timeout_s

@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from pydantic_core import from_json
-
+from schemas.follow import Follower
 from services.auditor.kafka import audit_topics
 from services.settings import Settings
 from tests.fuzz.generator import PARTITIONS, Fuzzed
@@ -33,14 +32,21 @@ def run(settings: Settings, records: Sequence[Fuzzed]) -> tuple[int, int]:
         assert report.holds, report.as_json()
         assert allocator.get("/health/ready")[0] == 200
     letters = _check_letters(settings, sent)
-    answered = {
-        event["id"].rpartition("-")[0]
-        for event in (from_json(record.value) for record in read_all(settings, settings.events_topic))
-    }
+    answered = _follow(settings)
     should = {f"{p}-{n}" for p, own in sent.items() for n, record in enumerate(own) if is_readable_there(record)}
     assert answered == should, f"the oracle says otherwise of {sorted(answered ^ should)[:5]}"
     assert letters + len(answered) == len(records)
     return len(answered), letters
+
+
+def _follow(settings: Settings) -> set[str]:
+    """Follow the events as a consumer does; give the places of the commands that they answer."""
+    followers: dict[int, Follower] = defaultdict(Follower)
+    events = [
+        followers[record.partition].take(record.key, record.value)
+        for record in read_all(settings, settings.events_topic)
+    ]
+    return {event.id.rpartition("-")[0] for event in events if event is not None}
 
 
 def _check_letters(settings: Settings, sent: dict[int, list[Fuzzed]]) -> int:
