@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 
 ENOUGH_RECORDS = 8_000
+ENOUGH_BYTES = 16 * 1024 * 1024  # of values: one that is none of a command may have a megabyte
 RETRY_AFTER_S = 0.1
 _WAIT_MS = 1_000
 
@@ -26,6 +27,7 @@ class _Channel:
     """What one partition has waiting, and whether it is fetched at all."""
 
     records: deque[Record] = field(default_factory=deque)
+    size: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     failure: KafkaError | None = None
     is_held: bool = True
@@ -93,7 +95,8 @@ class CommandFeed:
             failure, channel.failure = channel.failure, None
             raise failure
         taken = [channel.records.popleft() for _ in range(min(most, len(channel.records)))]
-        if channel.is_full and len(channel.records) < ENOUGH_RECORDS // 2:
+        channel.size -= _size(taken)
+        if channel.is_full and len(channel.records) < ENOUGH_RECORDS // 2 and channel.size < ENOUGH_BYTES // 2:
             channel.is_full = False
             self._pause_or_resume(place)
         return taken
@@ -103,8 +106,9 @@ class CommandFeed:
         if channel is None or channel.is_held:
             return  # fetched before the hold: the owner says anew where it starts
         channel.records.extend(records)
+        channel.size += _size(records)
         channel.arrived.set()
-        if len(channel.records) >= ENOUGH_RECORDS and not channel.is_full:
+        if (len(channel.records) >= ENOUGH_RECORDS or channel.size >= ENOUGH_BYTES) and not channel.is_full:
             channel.is_full = True
             self._pause_or_resume(place)
 
@@ -117,3 +121,7 @@ class CommandFeed:
                 self._consumer().resume(place)
         except IllegalStateError:
             pass  # taken away: there is nothing to fetch
+
+
+def _size(records: Sequence[Record]) -> int:
+    return sum(record.serialized_value_size for record in records)
