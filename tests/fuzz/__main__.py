@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from redis import Redis
+
 from services.settings import Settings
 from services.stack import Stack
 from tests.fuzz import running
@@ -57,6 +59,8 @@ def in_process(seed: int, first_round: int, records: int, redis_url: str) -> Cou
 def through_an_allocator(seed: int, records: int, stack: Stack) -> None:
     """Judge what a running allocator makes of records."""
     settings = Settings(kafka_bootstrap_servers=stack.kafka, redis_url=stack.redis, log_level="warning")
+    with Redis.from_url(stack.redis) as redis:
+        redis.flushall()
     began = time.monotonic()
     answered, refused = running.run(settings, list(islice(_records(seed), records)))
     sys.stdout.write(
