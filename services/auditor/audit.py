@@ -5,7 +5,7 @@ events alone (I1, I2, I4-I7) and never asks the model. Partitions are audited on
 memory goes by what a partition remembers (R3), not by the length of its log.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,8 @@ from aiokafka.partitioner import murmur2
 from pydantic_core import from_json
 
 from allocation_core.model import Model
-from allocation_core.state import DepartmentState, state_of
+from allocation_core.state import DepartmentState, department_of, state_of
+from allocation_core.store import record_digest
 from schemas.commands import Command
 from schemas.wire import CONTENT_TYPE, UnreadableRecord, read_command, rfc3339, write_event
 from services.auditor.books import Department
@@ -23,13 +24,21 @@ from services.auditor.merge import ERROR_HEADERS, Letter, Merge, read_letter
 from services.auditor.records import Kind, Log, Record
 from services.auditor.report import Invariant, RecordName, Report
 from services.auditor.state import StateAudit, StoredSystem
+from services.snapshots.file import Snapshot, SnapshotError
 
 Progress = Callable[[int], None]
 
 _ATTEMPTS = 10  # a record that Redis has applied is in the log, however long Kafka takes to give it
 
 
-def audit(log: Log, *, limit: int = 10, progress: Progress | None = None, stored: StoredSystem | None = None) -> Report:
+def audit(
+    log: Log,
+    *,
+    limit: int = 10,
+    progress: Progress | None = None,
+    stored: StoredSystem | None = None,
+    snapshots: Mapping[int, Snapshot] | None = None,
+) -> Report:
     """Prove I1-I8 of spec §4 from a system's topics, and I9 if Redis is given.
 
     Args:
@@ -37,12 +46,18 @@ def audit(log: Log, *, limit: int = 10, progress: Progress | None = None, stored
         limit: breaches shown for an invariant.
         progress: is told now and then how many more commands were audited.
         stored: what Redis keeps; it may move on meanwhile.
+        snapshots: by partition, where to begin instead of at the first command.
+
+    Raises:
+        SnapshotError: a snapshot is damaged, or of another log.
     """
     report = Report(limit=limit, partitions=log.partitions)
     if stored is not None:
         report.unchecked.discard(Invariant.I9)
     for partition in range(log.partitions):
         audited = PartitionAudit(log, partition, report)
+        if snapshots and partition in snapshots:
+            audited.begin_behind(snapshots[partition])
         audited.run(progress or (lambda _: None))
         if stored is not None:
             StateAudit(audited, stored.partition(partition), report).run()
@@ -67,9 +82,29 @@ class PartitionAudit:
         self._letters = Merge(log, Kind.DEAD_LETTERS, partition, read_letter, report)
         self._departments: dict[bytes, Department] = {}
 
+    def begin_behind(self, snapshot: Snapshot) -> None:
+        """Begin where a snapshot ends; what it holds is taken for true.
+
+        Raises:
+            SnapshotError: it is damaged, or of another log.
+        """
+        after = snapshot.header.applied
+        while (record := self._commands.next()) is not None and record.offset < after:
+            pass
+        if record is None or record_digest(record.key, record.value) != snapshot.header.digest.encode():
+            raise SnapshotError(f"{snapshot.path.name}: it is of another log\ntry: another folder")
+        self.last = record
+        for state in snapshot.departments():
+            facility_id, _, department_id = state.name.partition("/")
+            self.model.departments[facility_id, department_id] = department_of(state)
+            self._departments[state.name.encode()] = Department.resumed(self._report, state, record)
+        self._events.skip(after)
+        self._letters.skip(after)
+        self._report.began_behind[self._partition] = after
+
     def run(self, progress: Progress) -> None:
         """Audit the partition from the first command to the last that stood there when the log was opened."""
-        audited, told = 0, 0
+        audited, told = 0 if self.last is None else self.last.offset + 1, 0
         while (record := self._commands.next()) is not None:
             self._audit(record)
             self.last, audited = record, record.offset + 1

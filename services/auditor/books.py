@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from allocation_core.calendar import date_of_day, token_id
+from allocation_core.state import DepartmentState, TokenState
 from schemas.commands import (
     CallNext,
     CancelToken,
@@ -90,6 +92,54 @@ class Department:
         self._record: Record
         self._touched: set[Pool] = set()
         self._taken_before: dict[tuple[Pool, str], int] = {}
+
+    @classmethod
+    def resumed(cls, report: Report, state: DepartmentState, record: Record) -> "Department":
+        """Give the books as they are where a snapshot ends; `record` is its last command's."""
+        books = cls(report)
+        books._sequence, books._arrivals = state.sequence, state.arrivals
+        books._days_go_by(state.day * _DAY_MS)
+        for doctor_id, week in state.doctors:
+            books._schedules[doctor_id] = [
+                {"slot": slot, "capacity": capacity, "weekdays": [_WEEKDAYS[weekday]]}
+                for (slot, weekday), capacity in week.items()
+            ]
+        for day, slot in state.closed:
+            books._pool(date_of_day(day), slot).closed = True
+        for (day, slot, doctor_id), said in state.sessions.items():
+            pool = books._pool(date_of_day(day), slot)
+            if said.capacity is not None:
+                pool.overrides[doctor_id] = said.capacity
+            if said.away:
+                pool.unavailable.add(doctor_id)
+        for (day, token_no), token in sorted(state.tokens.items()):
+            books._resume_token(state.name, date_of_day(day), token_no, token, record)
+        for pool in books._pools.values():
+            pool.excused = pool.date < books._yesterday and pool.stranded() is not None
+        return books
+
+    def _resume_token(self, name: str, day: str, token_no: int, state: TokenState, record: Record) -> None:
+        pool = self._pool(day, state.slot)
+        facility_id, _, department_id = name.partition("/")
+        token = Token(
+            token_id=token_id(facility_id, department_id, day, token_no),
+            token_no=token_no,
+            patient_id=state.patient_id,
+            pool=pool,
+            arrival=state.arrival,
+            source=state.source,
+            status=state.status,
+            doctor_id=state.doctor_id,
+            pin=state.pin,
+            said=record,
+            event_id="",
+            present=state.present,
+        )
+        self._tokens[token.token_id] = token
+        pool.tokens.append(token)
+        pool.sit_or_wait(token)
+        if token.status in ACTIVE:
+            pool.active[token.patient_id] = token
 
     def enter(self, record: Record, command: Command, events: Sequence[EventRecord]) -> None:
         """Enter a command's events, each seen for the first time, and check what they did."""

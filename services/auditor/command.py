@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,12 +15,16 @@ from services.auditor.report import Invariant, Report
 from services.settings import Settings
 
 
-def verify(
+def verify(  # noqa: PLR0913  each is a flag
     settings: Settings,
     *,
     wait_s: Annotated[float, typer.Option(min=0, help="Seconds that commands there are may still go undecided.")] = 30,
     limit: Annotated[int, typer.Option(min=1, help="Breaches shown for an invariant.")] = 10,
     redis: Annotated[bool, typer.Option(help="Compare what Redis keeps with the model too (I9).")] = False,
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Begin where the newest snapshots there end.", file_okay=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Prove from the topics that every command was decided once, in order and by the rules; exit 1 if not."""
@@ -31,6 +36,7 @@ def verify(
             wait_s=wait_s,
             limit=limit,
             redis=redis,
+            snapshots=snapshot,
             started=lambda commands: bar.update(task, total=commands),
             progress=lambda commands: bar.advance(task, commands),
         )
@@ -49,6 +55,8 @@ def print_report(report: Report, console: Console) -> None:
         f"{report.partitions} partitions, {report.events:,} events, {report.dead_letters:,} dead letters.",
         soft_wrap=True,
     )
+    for partition, offset in report.began_behind.items():
+        console.print(f"Partition {partition} was audited behind offset {offset}, from a snapshot.", soft_wrap=True)
     if report.repeats:
         console.print(f"{report.repeats:,} of them are repeats, the same to the byte.")
     if report.ahead:

@@ -2,8 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,6 +20,7 @@ from services.auditor.report import Report
 from services.errors import OpdError
 from services.header_names import read_any_header_name
 from services.settings import Settings
+from services.snapshots.file import Snapshot, newest_snapshots
 from services.topics import check_topics
 
 _FETCH_BYTES = 4 * 1024 * 1024
@@ -37,6 +39,7 @@ def audit_topics(  # noqa: PLR0913  each is a choice of whoever asks
     wait_s: float = 30,
     limit: int = 10,
     redis: bool = False,
+    snapshots: Path | None = None,
     started: Callable[[int], None] = lambda _: None,
     progress: Progress | None = None,
 ) -> Report:
@@ -47,6 +50,7 @@ def audit_topics(  # noqa: PLR0913  each is a choice of whoever asks
         wait_s: how long the decisions of commands that are there already may still take.
         limit: breaches shown for an invariant.
         redis: compare what Redis keeps too (I9).
+        snapshots: a folder; the audit begins where the newest ones there end, not at the first command.
         started: is told how many commands there are to audit.
         progress: is told now and then how many more commands were audited.
 
@@ -56,10 +60,11 @@ def audit_topics(  # noqa: PLR0913  each is a choice of whoever asks
     """
     with loop_in_a_thread() as loop, ExitStack() as cleanup:
         try:
-            log = loop.run(KafkaLog.open(settings, loop, cleanup, wait_s))
+            begin = {} if snapshots is None else newest_snapshots(snapshots, settings.commands_topic)
+            log = loop.run(KafkaLog.open(settings, loop, cleanup, wait_s, begin))
             started(log.commands)
             stored = RedisSystem(settings, loop, cleanup, wait_s) if redis else None
-            return audit(log, limit=limit, progress=progress, stored=stored)
+            return audit(log, limit=limit, progress=progress, stored=stored, snapshots=begin)
         except KafkaError as error:
             servers = settings.kafka_bootstrap_servers
             raise AuditError(f"the Kafka at {servers} failed: {error!r}\ntry: again, or look into its log") from error
@@ -86,7 +91,9 @@ class KafkaLog:
         }
 
     @classmethod
-    async def open(cls, settings: Settings, loop: Loop, cleanup: ExitStack, wait_s: float) -> Self:
+    async def open(
+        cls, settings: Settings, loop: Loop, cleanup: ExitStack, wait_s: float, begin: Mapping[int, Snapshot]
+    ) -> Self:
         """Take note of where the topics end: the commands first, so that what they caused is looked for behind."""
         topics = await check_topics(settings, timeout_s=max(1.0, wait_s))
         log = cls(settings, loop, cleanup, topics[0].partitions, wait_s)
@@ -94,7 +101,9 @@ class KafkaLog:
         try:
             commands = log._partitions_of(Kind.COMMANDS)
             answers = [*log._partitions_of(Kind.EVENTS), *log._partitions_of(Kind.DEAD_LETTERS)]
-            _refuse_a_trimmed_log(await consumer.beginning_offsets([*commands, *answers]))
+            beginnings = await consumer.beginning_offsets([*commands, *answers])
+            covered = {where: begin[where.partition].header.applied for where in commands if where.partition in begin}
+            _refuse_a_trimmed_log(beginnings, covered)
             log._ends = await consumer.end_offsets(commands)
             log._ends |= await consumer.end_offsets(answers)
             log._commands_ends = await consumer.end_offsets(commands)
@@ -200,8 +209,12 @@ class KafkaReader:
         self._position = await self._consumer.position(self._where)
 
 
-def _refuse_a_trimmed_log(beginnings: dict[TopicPartition, int]) -> None:
-    trimmed = [f"{where.topic}[{where.partition}] begins at {offset}" for where, offset in beginnings.items() if offset]
+def _refuse_a_trimmed_log(beginnings: dict[TopicPartition, int], covered: Mapping[TopicPartition, int]) -> None:
+    trimmed = [
+        f"{where.topic}[{where.partition}] begins at {offset}"
+        for where, offset in beginnings.items()
+        if offset > covered.get(where, 0)
+    ]
     if trimmed:
         text = f"{', '.join(trimmed)}: without what came before nothing can be proven"
-        raise AuditError(f"{text}\ntry: restore the whole log")
+        raise AuditError(f"{text}\ntry: restore the whole log, or begin with --snapshot")

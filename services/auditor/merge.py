@@ -57,6 +57,13 @@ class Merge(Generic[Answer]):
         self._late: list[Answer] = []
         self._out_of_order: set[tuple[int, int]] = set()
 
+    def skip(self, up_to: int) -> None:
+        """Pass over what the commands up to an offset caused: it was audited before they were deleted."""
+        while (head := self._next(wait=False)) is not None:
+            if head.place[0] > up_to:
+                self._head = head
+                return
+
     def take(self, offset: int, wanted: int) -> list[Answer]:
         """Give what the command at an offset caused; wait for it where less than wanted is there and the log ends."""
         taken: list[Answer] = []

@@ -75,6 +75,7 @@ class Report:
         breaches: the first breaches of each broken invariant.
         broken: how many breaches of each there are.
         unchecked: what was not looked at.
+        began_behind: by partition, the offset of the snapshot that its audit began from.
         commands: records audited of the commands topic.
         unreadable: how many of them are unreadable (R1).
         events: records read of the events topic, repeats included.
@@ -89,6 +90,7 @@ class Report:
     breaches: dict[Invariant, list[Breach]] = field(default_factory=dict)
     broken: Counter[Invariant] = field(default_factory=Counter)
     unchecked: set[Invariant] = field(default_factory=lambda: {Invariant.I9})
+    began_behind: dict[int, int] = field(default_factory=dict)
     commands: int = 0
     unreadable: int = 0
     events: int = 0
@@ -116,6 +118,7 @@ class Report:
         return {
             "holds": self.holds,
             "partitions": self.partitions,
+            "began_behind": self.began_behind,
             "departments": self.departments,
             "commands": self.commands,
             "unreadable": self.unreadable,

@@ -109,6 +109,22 @@ class Snapshot:
         return count
 
 
+def newest_snapshots(folder: Path, commands_topic: str) -> dict[int, Snapshot]:
+    """Give the newest snapshot of each partition of a topic.
+
+    Raises:
+        SnapshotError: one of the files cannot be read.
+    """
+    newest: dict[int, Snapshot] = {}
+    for path in folder.glob(f"{commands_topic}-*{SUFFIX}"):
+        snapshot = Snapshot(path)
+        header = snapshot.header
+        known = newest.get(header.partition)
+        if header.commands_topic == commands_topic and (known is None or known.header.applied < header.applied):
+            newest[header.partition] = snapshot
+    return newest
+
+
 def write_snapshot(folder: Path, header: Header, departments: Iterable[DepartmentState]) -> Path:
     """Write a snapshot; nobody ever sees a part of it under its name."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import shutil
 import threading
 from collections.abc import Callable
 from hashlib import sha256
@@ -18,7 +19,8 @@ from allocation_core.state import DepartmentState, differences, state_of
 from allocation_core.stored_state import StoredPartition
 from schemas.wire import command_key
 from services.allocator.kafka import partitioner
-from services.auditor.kafka import audit_topics
+from services.auditor.kafka import AuditError, audit_topics
+from services.auditor.report import Report
 from services.rebuild import StateError, rebuild
 from services.redis import connect_redis
 from services.settings import Settings
@@ -34,9 +36,10 @@ from tests.integration.test_simulate_and_verify import trim as delete_records
 States = dict[str, DepartmentState]
 
 
-def audit(settings: Settings) -> None:
-    report = audit_topics(settings, wait_s=60, redis=True)
+def audit(settings: Settings, snapshots: Path | None = None) -> Report:
+    report = audit_topics(settings, wait_s=60, redis=True, snapshots=snapshots)
     assert report.holds, report.breaches
+    return report
 
 
 def flush(settings: Settings) -> None:
@@ -78,7 +81,7 @@ def test_snapshots_taken_under_load_are_of_one_offset_each(settings: Settings, t
         snapshot(settings, out=tmp_path, every=True)
         audit(settings)
 
-    paths = sorted(tmp_path.iterdir())
+    paths = sorted(tmp_path.iterdir())[:6]
     assert len(paths) > 2
     assert all(path.stat().st_mode & 0o077 == 0 for path in paths)
     for path in paths:
@@ -88,6 +91,12 @@ def test_snapshots_taken_under_load_are_of_one_offset_each(settings: Settings, t
         for name, state in expected.items():
             assert list(differences(state, found[name])) == [], path
         assert found == expected
+        alone = tmp_path / path.name.partition(".opd")[0]
+        alone.mkdir()
+        shutil.copy(path, alone)
+        report = audit(settings, alone)
+        assert report.began_behind == {saved.header.partition: saved.header.applied}
+        assert report.commands == len(day) - saved.header.applied - 1
 
 
 def replayed(seed: int, count: int, header: Header) -> States:
@@ -152,6 +161,9 @@ def test_what_a_snapshot_covers_may_go_and_the_system_is_rebuilt_from_it(
         audit(settings)
     before = states(settings)
     trim(settings, snapshot=tmp_path, every=True)
+    with pytest.raises(AuditError, match="begins at 1999"):
+        audit(settings)
+    assert audit(settings, tmp_path).began_behind == {0: 1_999}
     assert "the commands begin at offset 1999 now" in capsys.readouterr().out
     with pytest.raises(StateError, match="cannot be rebuilt"):
         rebuild(settings, every=True)
@@ -166,6 +178,7 @@ def test_what_a_snapshot_covers_may_go_and_the_system_is_rebuilt_from_it(
         rebuild(with_snapshots, every=True)
         publish(settings, a_random_day(seed=33, count=10))
         until(lambda: applied(settings, 0) == 2_509, "all is applied")
+        assert audit(settings, tmp_path).commands == 510
     assert set(before) <= set(states(settings))
 
 
