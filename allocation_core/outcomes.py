@@ -5,7 +5,7 @@ its events, then the events, each a letter and its words (`_KINDS`). `@` is no e
 where the command does not.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -34,40 +34,56 @@ _Pool = tuple[str, str]  # date and slot
 _NAMES_ITS_POOL = frozenset({RequestToken, SetSlotCapacity, CloseSlot})
 
 
-def read_outcomes(packed: bytes, commands: Mapping[int, Command]) -> dict[int, list[Event]]:
-    """Read a batch's outcomes: the events of each command that is asked for, by its offset.
+class Outcomes(Mapping[int, list[Event]]):
+    """A batch's outcomes: the events of each command by its offset, made when they are asked for.
 
-    Args:
-        packed: as the script `decide_batch` gave it.
-        commands: the commands by offset; outcomes of others are passed over.
+    Thousands of events at once would fall out of the processor's cache before they are written; so each command's are
+    made anew at every look.
     """
-    fields = ormsgpack.unpackb(packed)
-    decided: dict[int, list[Event]] = {}
-    at = 0
-    while at < len(fields):
-        offset, sequence, count = fields[at : at + 3]
+
+    def __init__(self, packed: bytes, commands: Mapping[int, Command]) -> None:
+        """Read what the script `decide_batch` gave; outcomes of commands that are not asked for are passed over."""
+        self._words: list[Any] = ormsgpack.unpackb(packed)
+        self._commands = commands
+        self._starts = {offset: at for offset, at in _starts(self._words) if offset in commands}
+
+    def __getitem__(self, offset: int) -> list[Event]:
+        words, at, command = self._words, self._starts[offset], self._commands[offset]
+        sequence, count = words[at + 1 : at + 3]
         at += 3
-        command = commands.get(offset)
         pool = _pool_of(command)
         events: list[Event] = []
-        while count:
-            kind = fields[at]
-            size, render = _KINDS[kind]
-            if kind == "@":
-                pool = date_of_day(fields[at + 1]), fields[at + 2]
+        while len(events) < count:
+            size, render = _KINDS[words[at]]
+            if words[at] == "@":
+                pool = date_of_day(words[at + 1]), words[at + 2]
             else:
-                count -= 1
-                if command is not None:
-                    name, data = render(command, pool, fields[at : at + size])
-                    events.append(Event(name, sequence, data))
-                    sequence += 1
+                name, data = render(command, pool, words[at : at + size])
+                events.append(Event(name, sequence + len(events), data))
             at += size
-        if command is not None:
-            decided[offset] = events
-    return decided
+        return events
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._starts)
+
+    def __len__(self) -> int:
+        return len(self._starts)
 
 
-def _pool_of(command: Command | None) -> _Pool:
+def _starts(words: list[Any]) -> Iterator[tuple[int, int]]:
+    """Give each command's offset and where its outcome begins."""
+    at, end = 0, len(words)
+    while at < end:
+        yield words[at], at
+        count = words[at + 2]
+        at += 3
+        while count:
+            kind = words[at]
+            count -= kind != "@"
+            at += _KINDS[kind][0]
+
+
+def _pool_of(command: Command) -> _Pool:
     """Give the pool that the command names; where it names none, the store does (`@`)."""
     if type(command) in _NAMES_ITS_POOL:
         data = cast("RequestToken", command).data
@@ -82,15 +98,15 @@ def _department(command: Command) -> Data:
 def _token(  # noqa: PLR0913, PLR0917  a token event has that many fields
     command: Command, pool: _Pool, no: str, patient_id: str, source: str, status: str, doctor_id: str
 ) -> Data:
-    facility_id, department_id = command.data.facility_id, command.data.department_id
-    date, slot = pool
+    command_data, (date, slot), token_no = command.data, pool, int(no)
+    facility_id, department_id = command_data.facility_id, command_data.department_id
     return {
         "facility_id": facility_id,
         "department_id": department_id,
         "date": date,
         "slot": slot,
-        "token_id": token_id(facility_id, department_id, date, int(no)),
-        "token_no": int(no),
+        "token_id": token_id(facility_id, department_id, date, token_no),
+        "token_no": token_no,
         "patient_id": patient_id,
         "source": source,
         "status": status,

@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 
 from allocation_core.calendar import DAY_MS, day_of_date, read_token_id
 from allocation_core.digests import content_digest, sender_digest
-from allocation_core.outcomes import read_outcomes, type_of
+from allocation_core.outcomes import Outcomes, type_of
 from allocation_core.scripts import Script, load_script
 from schemas.commands import Command, ScheduleEntry
 from schemas.events import Event
@@ -131,7 +131,7 @@ class SlotStore:
         committed: int,
         last: int,
         digest: bytes,
-    ) -> dict[int, list[Event]]:
+    ) -> Mapping[int, list[Event]]:
         """Decide a batch and move the applied offset, all or nothing seen from outside.
 
         Args:
@@ -150,7 +150,7 @@ class SlotStore:
         """
         packed, digests = pack_commands(commands)
         reply = await self._call(_DECIDE_BATCH, generation, expected, committed, last, digest, packed, digests)
-        return read_outcomes(reply, {command.offset: command.command for command in commands})
+        return Outcomes(reply, {command.offset: command.command for command in commands})
 
     async def outcomes(
         self, commands: Mapping[int, Command], *, generation: int, expected: int
@@ -159,7 +159,7 @@ class SlotStore:
         reply = await self._call(_READ_OUTCOMES, generation, expected, min(commands), max(commands))
         found: dict[int, list[Event]] = {}
         for blob in reply[1:]:
-            found |= read_outcomes(blob, commands)
+            found |= Outcomes(blob, commands)
         return found
 
     async def check(self, *, generation: int, expected: int) -> None:

@@ -2,17 +2,20 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import accumulate
 from json.encoder import encode_basestring
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 from schemas.commands import ANY_COMMAND, Command, CommandEnvelope
+
+if TYPE_CHECKING:
+    from schemas.events import Event
 
 MAX_RECORD_BYTES = 16 * 1024
 MAX_NESTING = 32
@@ -82,21 +85,58 @@ def write_event(  # noqa: PLR0913  an envelope has so many parts, and each is na
         command: the command that caused it.
         data: the event's data, in the contract's order; plain values (an enum's member costs a microsecond).
     """
+    return _write_event(event_id, event_type, time, sequence, _caused_by(command), data)
+
+
+def write_events(  # noqa: PLR0913  where the command stood, and what it caused
+    partition: int,
+    offset: int,
+    timestamp_ms: int,
+    command: CommandEnvelope,
+    events: "Sequence[Event]",
+    *,
+    first: int = 0,
+) -> list[bytes]:
+    """Write what a command caused, from its event number `first` on, as the values of records.
+
+    Args:
+        partition: where the command's record stands.
+        offset: likewise.
+        timestamp_ms: of that record.
+        command: the command.
+        events: all that it caused, in order; their data hold plain values.
+        first: the number of the first event that is wanted.
+    """
+    time, caused_by = rfc3339(timestamp_ms), _caused_by(command)
+    return [
+        _write_event(f"{partition}-{offset}-{n}", events[n].type, time, events[n].sequence, caused_by, events[n].data)
+        for n in range(first, len(events))
+    ]
+
+
+def _caused_by(command: CommandEnvelope) -> str:
+    """Give the attributes that an event has of its command."""
     # Only what the sender chose freely is escaped: the rest has no character that JSON would escape.
-    subject = f'"subject":"{data["token_id"]}",' if "token_id" in data else ""
-    handed_on = ""
+    caused_by = f'"causationid":{encode_basestring(command.id)}'
     if command.correlationid is not None:
-        handed_on = f',"correlationid":{encode_basestring(command.correlationid)}'
+        caused_by += f',"correlationid":{encode_basestring(command.correlationid)}'
     if command.traceparent is not None:
-        handed_on += f',"traceparent":{encode_basestring(command.traceparent)}'
+        caused_by += f',"traceparent":{encode_basestring(command.traceparent)}'
+    return caused_by
+
+
+def _write_event(  # noqa: PLR0913, PLR0917  as write_event, and too often called for names
+    event_id: str, event_type: str, time: str, sequence: int, caused_by: str, data: Mapping[str, Any]
+) -> bytes:
+    subject = f'"subject":"{data["token_id"]}",' if "token_id" in data else ""
     envelope = (
         f'{{"specversion":"1.0","id":"{event_id}","source":"opd/allocator","type":"opd.{event_type}.v1",'
-        f'"time":"{time}",{subject}"sequence":"{sequence:016d}",'
-        f'"causationid":{encode_basestring(command.id)}{handed_on},"data":'
+        f'"time":"{time}",{subject}"sequence":"{sequence:016d}",{caused_by},"data":'
     )
     return envelope.encode() + to_json(data) + b"}"
 
 
+@lru_cache(maxsize=64)  # neighbours in the log often share their millisecond, always their second
 def rfc3339(timestamp_ms: int) -> str:
     """Give a Kafka timestamp as RFC 3339 in UTC with milliseconds."""
     seconds, milliseconds = divmod(timestamp_ms, 1000)
@@ -120,7 +160,7 @@ def _fault(kind: str, place: tuple[int | str, ...]) -> str:
     return f"{'.'.join(names) or 'record'}: {kind}"
 
 
-@lru_cache(maxsize=64)  # neighbours in the log share their second
+@lru_cache(maxsize=64)
 def _to_the_second(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 

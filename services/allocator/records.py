@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from schemas.commands import Command
 from schemas.events import Event
-from schemas.wire import CONTENT_TYPE, UnreadableRecord, read_command, rfc3339, write_event
+from schemas.wire import CONTENT_TYPE, UnreadableRecord, read_command, write_events
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -37,6 +37,7 @@ class EventPlace(NamedTuple):
 
 
 NOWHERE = EventPlace(-1, -1)
+_EVENT_HEADERS: Headers = (CONTENT_TYPE,)
 _EVENT_ID = re.compile(rb'^\{"specversion":"1\.0","id":"(\d{1,19})-(\d{1,19})-(\d{1,19})"')
 _OFFSET = re.compile(rb"\d{1,19}")
 
@@ -77,22 +78,8 @@ def event_records(
     first = after.n + 1 if record.offset == after.offset else 0
     if record.offset < after.offset or first >= len(events):
         return []
-    time = rfc3339(record.timestamp_ms)
-    return [
-        OutRecord(
-            record.key,
-            write_event(
-                event_id=f"{partition}-{record.offset}-{n}",
-                event_type=event.type,
-                time=time,
-                sequence=event.sequence,
-                command=command,
-                data=event.data,
-            ),
-            (CONTENT_TYPE,),
-        )
-        for n, event in enumerate(events[first:], start=first)
-    ]
+    written = write_events(partition, record.offset, record.timestamp_ms, command, events, first=first)
+    return [OutRecord(record.key, value, _EVENT_HEADERS) for value in written]
 
 
 def event_place(value: bytes | None, partition: int) -> EventPlace | None:
