@@ -6,10 +6,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint up bench campaign fuzz
+.PHONY: help install demo test lint up bench campaign simulate-faults fuzz
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(READY) ## set .venv up with everything that is locked
 
@@ -19,6 +19,9 @@ demo: $(READY) ## a simulated day through the real system, shown live and audite
 test: $(READY) ## every test; needs no server of yours
 	@$(BIN)/python -m services.stack
 	@$(BIN)/python -m pytest $(OPTIONS)
+
+simulate-faults: $(READY) ## 20,000 simulated schedules of faults; others with OPTIONS=FIRST:LAST, one with its story with OPTIONS=SEED
+	@$(BIN)/python -m tests.faults $(or $(OPTIONS),0:20000)
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -4,9 +4,9 @@ The clients have the part of aiokafka's surface that the allocator uses; each ca
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aiokafka import TopicPartition
 from aiokafka.errors import (
@@ -17,7 +17,7 @@ from aiokafka.errors import (
     RequestTimedOutError,
 )
 
-from tests.faults.loop import PROCESS, Process
+from tests.faults.loop import Process
 
 if TYPE_CHECKING:
     from tests.faults.world import World
@@ -26,6 +26,7 @@ SESSION_TIMEOUT_S = 6.0
 REBALANCE_TIMEOUT_S = 60.0
 HEARTBEAT_S = 1.0
 MOST_FETCHED = 50
+LOOKS_AGAIN_S = 0.5
 
 
 class StoredRecord(NamedTuple):
@@ -36,6 +37,16 @@ class StoredRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+
+    @property
+    def serialized_key_size(self) -> int:
+        """How many bytes the key has."""
+        return len(self.key or b"")
+
+    @property
+    def serialized_value_size(self) -> int:
+        """How many bytes the value has."""
+        return len(self.value or b"")
 
 
 class PartitionLog:
@@ -82,10 +93,11 @@ class Send:
         generation: the group's, as its process knew it.
         was_current: its process was a member of the group's generation when it landed.
         acknowledged: its process knows that it landed.
+        fenced_at_s: when its owner asked to be the owner, before it read the marks.
     """
 
-    def __init__(self, by: Process, generation: int, records: Sequence[StoredRecord]) -> None:
-        self.by, self.generation, self.records = by, generation, records
+    def __init__(self, by: Process, generation: int, records: Sequence[StoredRecord], fenced_at_s: float) -> None:
+        self.by, self.generation, self.records, self.fenced_at_s = by, generation, records, fenced_at_s
         self.was_current = False
         self.acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -242,6 +254,7 @@ class GroupConsumer:
         self._coordinator = SimpleNamespace(generation=-1)
         self._positions: dict[TopicPartition, int | None] = {}
         self._paused: set[TopicPartition] = set()
+        self._one_commit_at_a_time = asyncio.Lock()
 
     @property
     def generation(self) -> int:
@@ -260,7 +273,7 @@ class GroupConsumer:
             self._positions = {place: self._broker.committed.get(place) for place in share}
             self._paused = set()
             await listener.on_partitions_assigned(set(share))
-            while not self._broker.group.must_rejoin(self._process, generation):
+            while not self._broker.group.must_rejoin(self._process, generation):  # noqa: ASYNC110  a heartbeat asks
                 await asyncio.sleep(HEARTBEAT_S * self._world.rng.random())
             if self._broker.group.generation_of(self._process) != generation:
                 self._coordinator.generation = -1
@@ -282,28 +295,47 @@ class GroupConsumer:
             raise IllegalStateError("not assigned")
 
     async def getmany(
-        self, place: TopicPartition, *, timeout_ms: int, max_records: int
+        self, *places: TopicPartition, timeout_ms: int, max_records: int | None = None
     ) -> dict[TopicPartition, list[StoredRecord]]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_ms / 1000
-        log = self._broker.log_of(place)
         while True:
-            self._check_assigned(place)
-            position = self._positions[place]
-            if position is None and place not in self._paused:
-                raise NoOffsetForPartitionError(place)
-            if position is not None and place not in self._paused and position < log.end:
-                records = await self._world.ask_kafka(
-                    f"fetch from {position}", lambda: log.between(position, log.end, max_records)
-                )
-                if self._positions.get(place) != position:
-                    continue
-                self._positions[place] = records[-1].offset + 1 if records else log.end
-                self._world.fetched(place, records)
-                return {place: records}
-            if loop.time() >= deadline:
+            self._check_assigned(*places)
+            asked = places or tuple(self._positions)
+            behind = {place: position for place in asked if (position := self._behind(place)) is not None}
+            if behind:
+                found = await self._fetch(behind, max_records or MOST_FETCHED)
+                if found:
+                    return found
+            elif loop.time() >= deadline:
                 return {}
-            await asyncio.wait([log.grown()], timeout=deadline - loop.time())
+            else:
+                grown = [self._broker.log_of(place).grown() for place in asked] or [loop.create_future()]
+                waits_s = min(deadline - loop.time(), LOOKS_AGAIN_S)
+                await asyncio.wait(grown, timeout=waits_s, return_when=asyncio.FIRST_COMPLETED)
+
+    def _behind(self, place: TopicPartition) -> int | None:
+        """Give where a partition is to be fetched from; None where nothing is."""
+        position = self._positions[place]
+        if position is None:
+            raise NoOffsetForPartitionError(place)
+        return position if place not in self._paused and position < self._broker.log_of(place).end else None
+
+    async def _fetch(self, behind: dict[TopicPartition, int], most: int) -> dict[TopicPartition, list[StoredRecord]]:
+        """Fetch; what was sought elsewhere or paused meanwhile is dropped."""
+        where = ", ".join(f"{place.partition}: {position}" for place, position in behind.items())
+        logs = {place: self._broker.log_of(place) for place in behind}
+        fetched = await self._world.ask_kafka(
+            f"fetch from {where}",
+            lambda: {place: (log.between(behind[place], log.end, most), log.end) for place, log in logs.items()},
+        )
+        found = {}
+        for place, (records, end) in fetched.items():
+            if self._positions.get(place) == behind[place] and place not in self._paused:
+                self._positions[place] = records[-1].offset + 1 if records else end
+                self._world.fetched(place, records)
+                found[place] = records
+        return found
 
     async def committed(self, place: TopicPartition) -> int | None:
         return await self._world.ask_kafka("read committed", lambda: self._broker.committed.get(place))
@@ -312,7 +344,8 @@ class GroupConsumer:
         self._check_assigned(*offsets)
         generation, process, offsets = self.generation, self._process, dict(offsets)
         numbers = ", ".join(f"{place.partition}: {offset}" for place, offset in offsets.items())
-        await self._world.ask_kafka(f"commit {numbers}", lambda: self._broker.commit(process, generation, offsets))
+        async with self._one_commit_at_a_time:
+            await self._world.ask_kafka(f"commit {numbers}", lambda: self._broker.commit(process, generation, offsets))
 
 
 class TailConsumer:
@@ -394,7 +427,8 @@ class Producer:
 
     async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> asyncio.Future[None]:
         place = TopicPartition(topic, partition)
-        send = Send(self._process, self._world.generation_known_to(self._process), batch.records)
+        fenced_at_s = self._world.fenced_at_s[self._process, partition]
+        send = Send(self._process, self._world.generation_known_to(self._process), batch.records, fenced_at_s)
         self._world.spawn_in_own_process(self._deliver(place, send))
         return send.acknowledged
 
@@ -413,9 +447,11 @@ class Producer:
 
 def refused() -> Exception:
     """What the clients raise where they could not ask."""
-    return KafkaConnectionError("refused")
+    error: Exception = KafkaConnectionError("refused")
+    return error
 
 
 def no_reply() -> Exception:
     """What the clients raise where no answer came."""
-    return RequestTimedOutError("no reply")
+    error: Exception = RequestTimedOutError("no reply")
+    return error

@@ -8,7 +8,7 @@ anything to do.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextvars import Context, ContextVar, copy_context
 from random import Random
 from typing import Any, TypeVar
@@ -85,17 +85,21 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         context.run(PROCESS.set, process)
         return self.create_task(coro, context=context)
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]  # the stub's is generic in the arguments
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         self._enqueue(handle)
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]  # the stub's is generic in the arguments
         self, delay: float, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self._now_s + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+    def call_at(  # type: ignore[override]  # the stub's is generic in the arguments
+        self, when: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         self._timer_number += 1
         heapq.heappush(self._timers, (when, self._timer_number, handle))
@@ -155,13 +159,13 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         process = self._runnable[at]
         if process.ready and not process.stopped:
             handle = process.ready.popleft()
-            if not handle._cancelled:  # type: ignore[attr-defined]  # as asyncio's own loop does
+            if not handle._cancelled:
                 handle._run()
         if (not process.ready or process.stopped) and process in self._runnable:
             self._runnable.remove(process)
 
     def _let_time_go_by(self) -> None:
-        while self._timers and self._timers[0][2]._cancelled:  # type: ignore[attr-defined]  # as asyncio's own loop does
+        while self._timers and self._timers[0][2]._cancelled:
             heapq.heappop(self._timers)
         if not self._timers:
             raise RoundInCircles("nobody has anything to do, ever")
@@ -180,10 +184,3 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                 elif not task.cancelled():
                     task.exception()
             process.tasks.clear()
-
-
-def in_process(process: Process, call: Callable[..., Result], *args: object) -> Result:
-    """Call something as if the process did."""
-    context = copy_context()
-    context.run(PROCESS.set, process)
-    return context.run(call, *args)

@@ -24,6 +24,7 @@ from allocation_core.store import (
 )
 from schemas.commands import Command
 from schemas.events import Event
+from tests.faults.loop import PROCESS
 
 if TYPE_CHECKING:
     from tests.faults.world import World
@@ -208,7 +209,14 @@ class SlotStoreDouble(SlotStore):
         self._partition = partition
 
     async def fence(self, generation: int) -> Marks:
-        return await self._world.ask_redis("fence", lambda: self._server.fence(self._partition, generation))
+        asked_at_s = self._world.loop.time()
+        marks = await self._world.ask_redis("fence", lambda: self._server.fence(self._partition, generation))
+        self._world.fenced_at_s[PROCESS.get(), self._partition] = asked_at_s
+        return marks
+
+    def count_up(self) -> int:
+        """Give the generation after the stored one: what a planted mistake fences with."""
+        return (self._server.partitions[self._partition].generation or 0) + 1
 
     async def decide(
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,12 +16,13 @@ from services.auditor.records import Kind, Record
 from services.settings import Settings
 from tests.faults.kafka_double import Batch, Producer, StoredRecord, TailConsumer
 from tests.faults.loop import PROCESS, RoundInCircles
-from tests.faults.planted import Planted
+from tests.faults.planted import Planted, mistaken
 from tests.faults.redis_double import SlotStoreDouble
 from tests.faults.world import PARTITION_OF, PARTITIONS, World
 from tests.services.memory import NOON_MS, MemoryReader
 
 SETTINGS = Settings()
+ALLOCATOR = [module for name, module in sorted(sys.modules.items()) if name.startswith("services.allocator.")]
 FAULTS_END_S = 90.0
 QUIET_WITHIN_S = 400.0
 FOREIGN = b"foreign"
@@ -54,8 +56,8 @@ def play(seed: int, planted: Planted | None = None) -> Outcome:
             world.loop.run(world.process, _Schedule(world).play())
         except RoundInCircles as error:
             world.breach(f"no end: {error}")
-    for error in world.loop.errors:
-        world.breach(error)
+    for failure in world.loop.errors:
+        world.breach(failure)
     world.judge_repeats()
     report = audit(Topics(world))
     for invariant, breaches in report.breaches.items():
@@ -67,16 +69,16 @@ def play(seed: int, planted: Planted | None = None) -> Outcome:
 def _doubles_in_place(world: World, planted: Planted | None) -> ExitStack:
     rng, tell = world.rng, _Log(world)
     replaced: list[tuple[Any, str, Any]] = [
-        (owner, "log", tell),
-        (group, "log", tell),
+        *[(module, "log", tell) for module in ALLOCATOR if hasattr(module, "log")],
         (owner, "BATCH_RECORDS", rng.randint(1, 6)),
         (group, "COMMIT_EVERY_S", rng.choice((0.1, 0.5, 3.0))),
         (kafka, "TAIL_RECORDS", 200),
+        (kafka, "TAIL_DEAD_LETTERS", 200),
         (kafka, "AIOKafkaConsumer", lambda **_: TailConsumer(world)),
         (kafka, "AIOKafkaProducer", lambda **_: Producer(world, PROCESS.get())),
-        (kafka, "BatchBuilder", lambda *_: Batch(world.records_a_send)),
+        (kafka, "_gzipped_batch", lambda: Batch(world.records_a_send)),
         (group, "SlotStore", SlotStoreDouble),
-        *(planted.replaced if planted else ()),
+        *([(planted.where, planted.method, mistaken(planted))] if planted else []),
     ]
     stack = ExitStack()
     for where, name, what in replaced:
@@ -128,28 +130,27 @@ class _Schedule:
             self._send_one()
         for _ in range(rng.choice((1, 2, 2, 3))):
             world.later(rng.random(), world.start_allocator)
-        loop = asyncio.get_running_loop()
-        gives_up_at = None
-        while True:
+        await self._until_quiet(FAULTS_END_S)
+        world.chaos.left = 0
+        if await self._until_quiet(QUIET_WITHIN_S) and self._last_fault:
+            world.say("world", f"all is quiet, then: {self._last_fault}")
+            world.lose_writes(flush=self._last_fault == "flush")
+            await self._until_quiet(QUIET_WITHIN_S)
+        if not self._is_quiet():
+            self._complain()
+
+    async def _until_quiet(self, within_s: float) -> bool:
+        """Let the world go on; say whether everything was answered in time."""
+        world, loop = self._world, asyncio.get_running_loop()
+        until_s = loop.time() + within_s
+        while not self._is_quiet() and loop.time() < until_s:
             await asyncio.sleep(0.5)
             world.broker.group.tick()
-            for _ in range(rng.randint(0, 3)):
+            for _ in range(self._rng.randint(0, 3)):
                 self._send_one()
             if not world.alive() and loop.time() > 10:
                 world.start_allocator()
-            if gives_up_at is None and (loop.time() > FAULTS_END_S or self._is_quiet()):
-                world.chaos.left = 0
-                gives_up_at = loop.time() + QUIET_WITHIN_S
-            if gives_up_at is not None:
-                if self._is_quiet():
-                    if not self._last_fault:
-                        return
-                    world.say("world", f"all is quiet, then: {self._last_fault}")
-                    world.lose_writes(flush=self._last_fault == "flush")
-                    self._last_fault = ""
-                elif loop.time() > gives_up_at:
-                    self._complain()
-                    return
+        return self._is_quiet()
 
     def _send_one(self) -> None:
         if not self._unsent:
