@@ -1,7 +1,7 @@
 """What an allocator counts, for Prometheus."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -52,21 +52,26 @@ class PartitionMetrics:
         self.rebuild_eta = metrics.rebuild_eta.labels(label)
         self.batch = metrics.batch
         self.script = metrics.script
+        self._answered = 0
+        self._types: Tally[str] = Tally()
+        self._reasons: Tally[str] = Tally()
 
-    def count(self, answers: Iterable[Sequence[Event]], *, dead_letters: int) -> None:
-        """Count what a batch was answered with."""
-        types: Tally[str] = Tally()
-        reasons: Tally[str] = Tally()
-        decided = 0
-        for events in answers:
-            decided += 1
-            for event in events:
-                types[event.type] += 1
-                if event.type == "CommandRejected":
-                    reasons[event.data["reason"]] += 1
-        self._decisions.inc(decided)
+    def note(self, events: Sequence[Event]) -> None:
+        """Note what a command was answered with."""
+        self._answered += 1
+        for event in events:
+            self._types[event.type] += 1
+            if event.type == "CommandRejected":
+                self._reasons[event.data["reason"]] += 1
+
+    def batch_is_said(self, *, dead_letters: int) -> None:
+        """Count what was noted since the last batch."""
+        self._decisions.inc(self._answered)
         self._dead_letters.inc(dead_letters)
-        for name, count in types.items():
+        for name, count in self._types.items():
             self._metrics.events.labels(name).inc(count)
-        for reason, count in reasons.items():
+        for reason, count in self._reasons.items():
             self._metrics.rejections.labels(reason).inc(count)
+        self._answered = 0
+        self._types.clear()
+        self._reasons.clear()

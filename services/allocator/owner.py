@@ -42,7 +42,7 @@ from services.errors import OpdError
 
 log = structlog.get_logger(__name__)
 
-BATCH_RECORDS = 1_000
+BATCH_RECORDS = 500
 FETCH_WAIT_S = 1.0
 IDLE_CHECK_S = 3.0
 RETRY_AFTER_S = 0.5
@@ -172,6 +172,7 @@ class Owner:
         self._waiting_for = ""
         self._stopping = False
         self._in_batch = False
+        self._saying: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> asyncio.Task[None]:
@@ -186,8 +187,13 @@ class Owner:
             return
         if self._in_batch:
             await asyncio.wait([self._task], timeout=within_s)
+        elif self._saying is not None:
+            await asyncio.wait([self._saying], timeout=within_s)
         self._task.cancel()
         await asyncio.wait([self._task])
+        if self._saying is not None:
+            self._saying.cancel()
+            await self._settle()
 
     def committed(self, offset: int) -> None:
         """Note that the group's committed offset is this one now: outcomes below it may go."""
@@ -197,6 +203,7 @@ class Owner:
         try:
             while not self._stopping:
                 await self._take_and_work()
+                await self._settle()
         finally:
             self.state = "superseded" if self.state == "superseded" else "stopped"
 
@@ -322,8 +329,10 @@ class Owner:
                 self._is_working()
                 checked_at = now_s()
             elif now_s() - checked_at >= IDLE_CHECK_S:
+                await self._said()
                 await self._store.check(generation=self._generation, expected=self._applied)
                 checked_at = now_s()
+        await self._said()
 
     async def _answer(self, records: Sequence[CommandRecord]) -> None:
         applied = [record for record in records if record.offset <= self._applied]
@@ -343,15 +352,39 @@ class Owner:
             else:
                 commands[record.offset] = read
         events = await self._outcomes(commands) if decided else await self._decide(records, commands)
+        await self._said()
+        self._saying = asyncio.create_task(self._say(records, commands, faults, events))
+
+    async def _say(
+        self,
+        records: Sequence[CommandRecord],
+        commands: Mapping[int, Command],
+        faults: Mapping[int, str],
+        events: Mapping[int, Sequence[Event]],
+    ) -> None:
+        """Publish a batch's answers and let them be committed, while the next batch is decided: one is on its way."""
         await self._publish(records, commands, faults, events)
         answered = records[-1].offset + 1
         if answered > self._committed:  # a rebuild goes over what was committed long ago
             self._commands.done(answered)
-        self._metrics.count(events.values(), dead_letters=len(faults))
+
+    async def _said(self) -> None:
+        """Wait until the batch before is acknowledged, and raise what kept it from being so."""
+        saying, self._saying = self._saying, None
+        if saying is not None:
+            await saying
+
+    async def _settle(self) -> None:
+        """Wait for what is still on its way, whatever becomes of it: only then may the marks be read again."""
+        saying, self._saying = self._saying, None
+        if saying is not None:
+            await asyncio.wait([saying])
+            if not saying.cancelled() and saying.exception() is not None:
+                log.info("what was being said failed too", partition=self.partition)
 
     async def _decide(
         self, records: Sequence[CommandRecord], commands: Mapping[int, Command]
-    ) -> dict[int, list[Event]]:
+    ) -> Mapping[int, list[Event]]:
         last = records[-1]
         batch = [
             BatchedCommand(record.offset, record.timestamp_ms, commands[record.offset])
@@ -409,10 +442,13 @@ class Owner:
         out: list[OutRecord] = []
         for record in records:
             said = events.get(record.offset)
+            if said is not None:
+                self._metrics.note(said)
             if said and record.offset >= self._committed:
                 out += event_records(self.partition, record, commands[record.offset], said, self._published)
         if out:
             await self._answers.publish_events(out)
+        self._metrics.batch_is_said(dead_letters=len(faults))
         if events:
             last = max(events)
             self._published = max(self._published, EventPlace(last, len(events[last]) - 1))

@@ -115,11 +115,11 @@ PLANTED = (
     Planted(
         "commit before produce",
         Owner,
-        "_answer_part",
+        "_say",
         ((_PUBLISHES, ""), (_DONE, f"{_DONE}\n    {_PUBLISHES.rstrip()}")),
     ),
-    Planted("commit one too far", Owner, "_answer_part", ((_DONE, "self._commands.done(answered + 1)"),)),
-    Planted("commit lower than before", Owner, "_answer_part", (("if answered > self._committed:", "if True:"),)),
+    Planted("commit one too far", Owner, "_say", ((_DONE, "self._commands.done(answered + 1)"),)),
+    Planted("commit lower than before", Owner, "_say", (("if answered > self._committed:", "if True:"),)),
     Planted("commit of an earlier generation", Group, "on_partitions_assigned", (("self._done.clear()", "pass"),)),
     Planted(
         "decide what is applied", Owner, "_answer_part", ((_DECIDES, "events = await self._decide(records, commands)"),)
