@@ -99,6 +99,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
             self._feed.hold(place)
         if self._feeding is None:
             self._feeding = self._in_background(self._feed.run())
+            self._feeding.add_done_callback(self._feeding_ended)
         generation = generation_of(consumer)
         self._joined = True
         self._done.clear()
@@ -160,6 +161,11 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
             owners[place].committed(offset)
             if self._done.get(place) == offset:
                 del self._done[place]
+
+    def _feeding_ended(self, feeding: asyncio.Future[None]) -> None:
+        if not feeding.cancelled() and feeding.exception() is not None:
+            log.error("feeding failed", exc_info=feeding.exception())
+            self._give_up(Unrecoverable(f"what feeds the partitions failed: {type(feeding.exception()).__name__}"))
 
     def _owner_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
