@@ -328,3 +328,21 @@ def test_an_unreachable_redis_is_waited_for_by_name(settings: Settings, tmp_path
         assert allocator.get("/health/ready")[0] == 503
         assert "waiting" in allocator.log
         assert allocator.stop() == 0
+
+
+def test_a_full_redis_stops_nothing_half_way_and_goes_on_when_there_is_room(settings: Settings) -> None:
+    create_topics(settings, partitions=1)
+    publish(settings, [a_doctor("d"), a_request("d", 0, "p0")])
+    with RunningAllocator(settings) as allocator, Redis.from_url(settings.redis_url) as redis:
+        until(lambda: applied(settings, 0) == 1, "there is room")
+        redis.config_set("maxmemory", "1mb")
+        try:
+            publish(settings, [a_request("d", number, f"p{number}") for number in range(1, 200)])
+            until(lambda: allocator.partitions == {"0": "waiting: Redis"}, "it waits")
+            assert allocator.get("/health/ready")[0] == 503
+            assert redis.hget("opd{0}", "half") == b"0"
+            assert applied(settings, 0) == 1
+        finally:
+            redis.config_set("maxmemory", "0")
+        assert audited(settings).commands == 201
+        assert "half written" not in allocator.log
