@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from services.allocator.group import Group
 from services.allocator.kafka import Publisher, TailReader, partitioner
+from services.allocator.lost_connections import report_lost_connections
 from services.allocator.metrics import AllocatorMetrics
 from services.errors import OpdError
 from services.header_names import read_any_header_name
@@ -44,6 +45,7 @@ class Allocator:
 
     def __init__(self, settings: Settings, partitions: int) -> None:
         read_any_header_name()
+        report_lost_connections()
         self._server: uvicorn.Server | None = None
         self._redis = connect_redis(settings.redis_url)
         self._tails = TailReader(settings)
