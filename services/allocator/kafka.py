@@ -18,8 +18,10 @@ from services.header_names import read_any_header_name
 from services.settings import Settings
 
 # In flight is one record batch of events, or one fetched batch of dead letters, for each owner that lost the partition;
-# the tails that the marks are read from are several times as long. A dead letter may have a megabyte.
-TAIL_RECORDS = 20_000
+# some 2,000 events. The tails that the marks are read from are several times as long, and no longer: to read them is
+# most of what taking a partition takes. Were one too short for once, events would be said again, never left out.
+# A dead letter may have a megabyte.
+TAIL_RECORDS = 8_000
 TAIL_DEAD_LETTERS = 5_000
 EVENTS_A_SEND_BYTES = 900_000
 ANSWER_WITHIN_S = 30.0
