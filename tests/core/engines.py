@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from random import Random
 from typing import Self
 
-from redis.asyncio import Redis
-
 from allocation_core.store import NOTHING_APPLIED, BatchedCommand, SlotStore
 from schemas.commands import Command
 from schemas.events import Event
+from services.redis import connect_redis
 
 GENERATION = 1
 Said = tuple[Command, int]
@@ -20,7 +19,7 @@ class StoreEngine:
 
     def __init__(self, url: str) -> None:
         self._loop = asyncio.new_event_loop()
-        self._redis = Redis.from_url(url)
+        self._redis = connect_redis(url)
         self._store = SlotStore(self._redis, 0)
         self._applied = NOTHING_APPLIED
         self._loop.run_until_complete(self._begin())

@@ -1,0 +1,82 @@
+"""A Redis Cluster of this machine: three masters, each with a replica if asked for."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from redis import Redis
+from redis.crc import key_slot
+
+from services.stack import ValkeyServer
+from services.stack.ports import LOOPBACK, free_ports
+from tests.waiting import until
+
+MASTERS = 3
+SLOTS = 16_384
+NODE_TIMEOUT_MS = 1_000
+
+
+@contextmanager
+def redis_cluster(folder: Path, *, replicas: bool = False) -> Iterator[list[ValkeyServer]]:
+    """Give the servers of a cluster that covers all slots: the masters, then the replicas in their order."""
+    # The bus listens on another port; by default that is 10,000 higher.
+    count = MASTERS * (2 if replicas else 1)
+    ports = free_ports(2 * count)
+    servers = [
+        ValkeyServer(
+            folder / f"node-{number}",
+            port=ports[number],
+            settings={
+                "cluster-enabled": "yes",
+                "cluster-port": ports[count + number],
+                "cluster-node-timeout": NODE_TIMEOUT_MS,
+                "cluster-replica-validity-factor": 0,
+            },
+        )
+        for number in range(count)
+    ]
+    with ExitStack() as stack:
+        for server in servers:
+            stack.callback(server.stop)
+            server.start()
+        _join(servers)
+        yield servers
+
+
+def master_of(servers: list[ValkeyServer], key: str) -> ValkeyServer:
+    """Give the server that a key stands on now."""
+    alive = next(server for server in servers if server.process.running)
+    with Redis.from_url(alive.url) as node:
+        slot = key_slot(key.encode())
+        shards = node.execute_command("CLUSTER", "SLOTS")
+    port = next(primary[1] for first, last, primary, *_ in shards if first <= slot <= last)
+    return next(server for server in servers if server.url == f"redis://{LOOPBACK}:{port}/0")
+
+
+def url_of(servers: list[ValkeyServer]) -> str:
+    """Give the URL that names the cluster by one of its servers."""
+    return servers[0].url.replace("redis://", "redis+cluster://")
+
+
+def _join(servers: list[ValkeyServer]) -> None:
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(Redis.from_url(server.url, decode_responses=True)) for server in servers]
+        for number, node in enumerate(nodes[:MASTERS]):
+            first, end = SLOTS * number // MASTERS, SLOTS * (number + 1) // MASTERS
+            node.execute_command("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
+        met = nodes[0].config_get("port")["port"], nodes[0].config_get("cluster-port")["cluster-port"]
+        for node in nodes[1:]:
+            node.execute_command("CLUSTER", "MEET", LOOPBACK, *met)
+        until(lambda: all(_state(node)["cluster_known_nodes"] == str(len(nodes)) for node in nodes), "all have met")
+        for master, replica in zip(nodes[:MASTERS], nodes[MASTERS:], strict=False):
+            replica.execute_command("CLUSTER", "REPLICATE", master.execute_command("CLUSTER", "MYID"))
+        until(lambda: all(map(_is_well, nodes)), "the cluster is well")
+
+
+def _state(node: "Redis") -> dict[str, str]:
+    return dict(node.cluster("INFO"))
+
+
+def _is_well(node: "Redis") -> bool:
+    role = node.info("replication")
+    return _state(node)["cluster_state"] == "ok" and role.get("master_link_status", "up") == "up"
