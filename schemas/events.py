@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from schemas.commands import DepartmentData, PoolData, RegisterDoctorData, SetSlotCapacityData
-from schemas.wire import faults
+from schemas.faults import faults
 from schemas.words import (
     LEFT_OUT,
     Available,

@@ -7,22 +7,20 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import accumulate
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 from schemas.commands import ANY_COMMAND, Command, CommandEnvelope
-
-if TYPE_CHECKING:
-    from schemas.events import Event
+from schemas.events import Event
+from schemas.faults import faults
 
 MAX_RECORD_BYTES = 16 * 1024
 MAX_NESTING = 32
 LAST_TIMESTAMP_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 CONTENT_TYPE = ("content-type", b"application/cloudevents+json")
 
-_MAX_FAULTS = 8
 _validate_json = ANY_COMMAND.validator.validate_json
 # Every digit becomes 0 and every opening bracket {: what to look for in a record is then a handful of plain texts.
 _SHAPE = bytes.maketrans(b"123456789[", b"000000000{")
@@ -93,7 +91,7 @@ def write_events(  # noqa: PLR0913  where the command stood, and what it caused
     offset: int,
     timestamp_ms: int,
     command: CommandEnvelope,
-    events: "Sequence[Event]",
+    events: Sequence[Event],
     *,
     first: int = 0,
 ) -> list[bytes]:
@@ -141,23 +139,6 @@ def rfc3339(timestamp_ms: int) -> str:
     """Give a Kafka timestamp as RFC 3339 in UTC with milliseconds."""
     seconds, milliseconds = divmod(timestamp_ms, 1000)
     return f"{_to_the_second(seconds)}.{milliseconds:03d}Z"
-
-
-def faults(error: ValidationError) -> str:
-    """Say which fields are wrong and how, in names of the schema alone: what a sender wrote may name a patient."""
-    return "; ".join(
-        _fault(fault["type"], fault["loc"])
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)[:_MAX_FAULTS]
-    )
-
-
-def _fault(kind: str, place: tuple[int | str, ...]) -> str:
-    if kind == "json_invalid":
-        return "not JSON"
-    names = [str(step) for step in place]
-    if kind == "extra_forbidden":
-        names[-1] = "*"
-    return f"{'.'.join(names) or 'record'}: {kind}"
 
 
 @lru_cache(maxsize=64)

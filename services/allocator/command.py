@@ -1,20 +1,12 @@
 """`opd allocator`."""
 
-import asyncio
-import gc
-import signal
 from typing import Annotated
 
-import structlog
 import typer
-import uvloop
 
-from services.allocator.app import Allocator
+from services.allocator.process import run_allocator
 from services.allocator.workers import run_workers
 from services.settings import Settings
-from services.topics import check_topics
-
-log = structlog.get_logger(__name__)
 
 DEFAULT_HTTP_PORT = 8101
 
@@ -32,24 +24,3 @@ def allocator(
         run_workers(settings, workers, port)
     else:
         run_allocator(settings.model_copy(update={"http_port": port}))
-
-
-def run_allocator(settings: Settings) -> None:
-    """Run one allocator in this process, whose signals it takes over."""
-    # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    # What lives as long as the process is looked through no more; the batches' own objects go without the collector.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings))
-
-
-async def _run(settings: Settings) -> None:
-    topics = await check_topics(settings)
-    for topic in topics:
-        for note in topic.notes:
-            log.warning("a topic works, but", topic=topic.name, note=note)
-    await Allocator(settings, topics[0].partitions).run(settings.http_host, settings.http_port or 0)

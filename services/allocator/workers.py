@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from services import logs
+from services.allocator.process import run_allocator
 from services.errors import OpdError
 from services.settings import Settings
 
@@ -59,8 +60,6 @@ def _worker(settings: Settings, number: int, first_port: int) -> SpawnProcess:
 
 
 def _work(settings: Settings) -> None:
-    from services.allocator.command import run_allocator  # noqa: PLC0415  it imports this module
-
     logs.configure(settings)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     try:
