@@ -74,7 +74,8 @@ local function decide_command(department, at, id, content)
   remember(department, id, content, token_day, token_no)
 end
 
--- Keep the outcomes, and drop those that are wholly below the group's committed offset.
+-- Keep the outcomes, and drop those that are wholly below the group's committed offset. Only a batch with commands
+-- drops any: so the last command's outcome stays, and is there even for an owner that finds the group's offsets lost.
 local function keep_outcomes(partition, outcomes, last, committed)
   local packed = redis.call("HGET", partition, "blobs")
   local kept, dropped = {}, {}
@@ -90,7 +91,7 @@ local function keep_outcomes(partition, outcomes, last, committed)
     redis.call("HDEL", partition .. ":o", unpack(dropped))
   end
   redis.call("HSET", partition .. ":o", last, outcomes)
-  return cmsgpack.pack(kept)
+  redis.call("HSET", partition, "blobs", cmsgpack.pack(kept))
 end
 
 local partition = KEYS[1]
@@ -124,6 +125,8 @@ if #names > 0 then
 end
 forget_some(partition)
 local outcomes = cmsgpack.pack(said)
-local blobs = keep_outcomes(partition, outcomes, ARGV[4], tonumber(ARGV[3]))
-redis.call("HSET", partition, "applied", ARGV[4], "digest", ARGV[5], "blobs", blobs, "half", "0")
+if #names > 0 then
+  keep_outcomes(partition, outcomes, ARGV[4], tonumber(ARGV[3]))
+end
+redis.call("HSET", partition, "applied", ARGV[4], "digest", ARGV[5], "half", "0")
 return outcomes

@@ -1,0 +1,69 @@
+"""Which outcomes are kept, for how long, and what is made of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.asyncio import Redis
+
+from allocation_core.store import BatchedCommand, SlotStore
+from schemas.commands import Command
+from tests.core.commands import make_command
+
+GENERATION = 1
+
+
+def a_command(number: int) -> Command:
+    pool = {"facility_id": "h", "department_id": "d", "date": "2026-11-23", "slot": "09:00-10:00"}
+    return make_command("CloseSlot", f"c{number}", pool)
+
+
+def with_store(url: str, ask: Callable[[SlotStore], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        async with Redis.from_url(url) as redis:
+            store = SlotStore(redis, 0)
+            await store.fence(GENERATION)
+            return await ask(store)
+
+    return asyncio.run(run())
+
+
+async def decide(store: SlotStore, offsets: list[int], *, expected: int, committed: int, last: int) -> Any:
+    batch = [BatchedCommand(offset, 1_795_392_000_000, a_command(offset)) for offset in offsets]
+    return await store.decide(
+        batch, generation=GENERATION, expected=expected, committed=committed, last=last, digest=b""
+    )
+
+
+def test_an_outcome_is_given_again_as_it_was(every_redis: str) -> None:
+    async def ask(store: SlotStore) -> None:
+        decided = dict(await decide(store, [0, 1], expected=-1, committed=0, last=1))
+        again = await store.outcomes({0: a_command(0), 1: a_command(1)}, generation=GENERATION, expected=1)
+        assert again == decided
+
+    with_store(every_redis, ask)
+
+
+def test_outcomes_go_once_they_are_committed(every_redis: str) -> None:
+    async def ask(store: SlotStore) -> None:
+        await decide(store, [0, 1], expected=-1, committed=0, last=1)
+        await decide(store, [2], expected=1, committed=1, last=2)
+        found = await store.outcomes({n: a_command(n) for n in range(3)}, generation=GENERATION, expected=2)
+        assert sorted(found) == [0, 1, 2], "a batch stays while a part of it is not committed"
+        await decide(store, [3], expected=2, committed=3, last=3)
+        found = await store.outcomes({n: a_command(n) for n in range(4)}, generation=GENERATION, expected=3)
+        assert sorted(found) == [3]
+
+    with_store(every_redis, ask)
+
+
+def test_the_last_command_s_outcome_outlives_unreadable_records_behind_it(every_redis: str) -> None:
+    """A group that lost its offsets asks for it: the events topic does not say whether all of it is out."""
+
+    async def ask(store: SlotStore) -> None:
+        await decide(store, [0], expected=-1, committed=0, last=0)
+        await decide(store, [], expected=0, committed=1, last=5)
+        await decide(store, [], expected=5, committed=6, last=9)
+        assert sorted(await store.outcomes({0: a_command(0)}, generation=GENERATION, expected=9)) == [0]
+
+    with_store(every_redis, ask)
