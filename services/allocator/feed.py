@@ -50,9 +50,7 @@ class CommandFeed:
             except ConsumerStoppedError:
                 return
             except KafkaError as failure:
-                for channel in self._channels.values():
-                    channel.failure = failure
-                    channel.arrived.set()
+                self._fail(failure)
                 await asyncio.sleep(RETRY_AFTER_S)
                 continue
             for place, records in batches.items():
@@ -100,6 +98,14 @@ class CommandFeed:
             channel.is_full = False
             self._pause_or_resume(place)
         return taken
+
+    def _fail(self, failure: KafkaError) -> None:
+        """Tell those whom it concerns: the partition that it names, or all; a held one says anew where it starts."""
+        named = failure.args[0] if failure.args and isinstance(failure.args[0], TopicPartition) else None
+        for place, channel in self._channels.items():
+            if not channel.is_held and named in {None, place}:
+                channel.failure = failure
+                channel.arrived.set()
 
     def _deliver(self, place: TopicPartition, records: Sequence[Record]) -> None:
         channel = self._channels.get(place)

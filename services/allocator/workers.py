@@ -31,6 +31,9 @@ def run_workers(settings: Settings, count: int, first_port: int) -> None:
     stopping = threading.Event()
 
     def stop(*_: Any) -> None:
+        # Once: a second SIGTERM may meet a worker that has done its work and takes no signals any more.
+        if stopping.is_set():
+            return
         stopping.set()
         for worker in workers:
             if worker.pid is not None and worker.exitcode is None:

@@ -21,17 +21,17 @@ SubscriptionState.fetcher_idle_time = property(lambda _: 86_400.0)
 
 KILL_KAFKA_ONCE_CHECKED = """
 import os, signal
-from services.allocator import command
+from services.allocator import process
 from services.cli import main
 
-check_topics = command.check_topics
+check_topics = process.check_topics
 
 async def check_and_kill(settings):
     found = await check_topics(settings)
     os.kill({pid}, signal.SIGKILL)
     return found
 
-command.check_topics = check_and_kill
+process.check_topics = check_and_kill
 main()
 """
 
