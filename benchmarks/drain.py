@@ -13,6 +13,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from services.settings import Settings
+from services.stack.system import environment
 
 BATCH_BYTES = 900_000
 LINGER_MS = 5
@@ -60,7 +61,6 @@ async def preload(settings: Settings, records: Iterable[tuple[bytes, bytes]], ti
 
 async def passthrough(settings: Settings, target: str, records: int, pids: dict[str, int]) -> Drain:
     """Move the commands topic into another one, record by record and nothing else: `getmany` to `send_batch`."""
-    place_of = {}
     before = _cpu_s(pids | {"client": os.getpid()})
     async with (
         AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers, auto_offset_reset="earliest") as consumer,
@@ -69,7 +69,6 @@ async def passthrough(settings: Settings, target: str, records: int, pids: dict[
         ) as producer,
     ):
         places = await _partitions(consumer, settings.commands_topic)
-        place_of = {place: TopicPartition(target, place.partition) for place in places}
         consumer.assign(places)
         moved, began = 0, time.perf_counter()
         while moved < records:
@@ -78,11 +77,11 @@ async def passthrough(settings: Settings, target: str, records: int, pids: dict[
                 builder = producer.create_batch()
                 for record in batch:
                     if builder.append(key=record.key, value=record.value, timestamp=None) is None:
-                        sends.append(await producer.send_batch(builder, target, partition=place_of[place].partition))
+                        sends.append(await producer.send_batch(builder, target, partition=place.partition))
                         builder = producer.create_batch()
                         builder.append(key=record.key, value=record.value, timestamp=None)
                 moved += len(batch)
-                sends.append(await producer.send_batch(builder, target, partition=place_of[place].partition))
+                sends.append(await producer.send_batch(builder, target, partition=place.partition))
             await asyncio.gather(*sends)
         seconds = time.perf_counter() - began
     return Drain(records, seconds, _cpu_us(before, pids | {"client": os.getpid()}, records))
@@ -106,7 +105,7 @@ async def decide(settings: Settings, records: int, events: int, log: Path, pids:
             "allocator",
             "--http-port",
             "0",
-            env={**os.environ, **_environment(settings)},
+            env={**os.environ, **environment(settings)},
             stdout=out,
             stderr=subprocess.STDOUT,
         )
@@ -147,11 +146,6 @@ async def _until_said(
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
     await consumer._client._wait_on_metadata(topic)  # noqa: SLF001  a consumer knows no topic that it is not assigned
     return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    values = settings.model_dump(exclude_none=True)
-    return {f"OPD_{name.upper()}": str(value) for name, value in values.items()}
 
 
 def _cpu_s(pids: Mapping[str, int]) -> dict[str, float]:

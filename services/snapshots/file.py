@@ -137,7 +137,7 @@ def write_snapshot(folder: Path, header: Header, departments: Iterable[Departmen
             raw.flush()
             os.fsync(raw.fileno())
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException:  # whatever ended it, Ctrl-C too: half a snapshot is not left lying
         Path(temporary).unlink(missing_ok=True)
         raise
     return path

@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -20,6 +19,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from services.settings import Settings
 from services.stack.ports import free_ports
+from services.stack.system import environment
+from tests.waiting import until
 
 READY_WITHIN_S = 30.0
 
@@ -45,15 +46,10 @@ class RunningAllocator:
         self._wait = wait
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
         (self.port,) = free_ports(1)
-        environment = {
-            f"OPD_{name.upper()}": str(value)
-            for name, value in settings.model_dump(exclude={"http_port"}).items()
-            if value is not None
-        }
         self.process = subprocess.Popen(  # noqa: S603  our own command
             [sys.executable, "-m", "services.cli", "allocator", "--http-port", str(self.port), *arguments],
             cwd=root,
-            env={**os.environ, **environment, "PYTHONWARNINGS": "error"},
+            env={**os.environ, **environment(settings), "PYTHONWARNINGS": "error"},
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
@@ -104,7 +100,7 @@ class RunningAllocator:
 
     def wait_until_ready(self) -> None:
         """Wait until it works on every partition it has."""
-        until(self._is_ready, "the allocator is ready", within_s=READY_WITHIN_S)
+        until(self._is_ready, "the allocator is ready", timeout_s=READY_WITHIN_S)
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, f"the allocator ended: {self.log}"
@@ -119,14 +115,6 @@ class RunningAllocator:
         """Send SIGKILL."""
         self.process.kill()
         self.process.wait()
-
-
-def until(holds: Callable[[], bool], what: str, *, within_s: float = 30.0) -> None:
-    """Poll for a condition."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.02)
 
 
 def create_topics(

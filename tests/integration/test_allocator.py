@@ -18,9 +18,11 @@ from schemas.wire import CONTENT_TYPE, command_key
 from services.auditor.kafka import audit_topics
 from services.auditor.report import Report
 from services.settings import Settings
+from services.stack.system import environment
 from tests.core.conformance import CASES_FOLDER
 from tests.core.days import random_commands
-from tests.integration.running import RunningAllocator, Sent, create_topics, publish, read_all, until
+from tests.integration.running import RunningAllocator, Sent, create_topics, publish, read_all
+from tests.waiting import until
 
 NOW_MS = 1_795_392_000_000
 
@@ -279,11 +281,10 @@ def test_no_patient_id_stands_in_the_log_or_in_a_redis_key(settings: Settings) -
     assert canary not in str(letters[0].headers)
 
 
-def refused_start(settings: Settings, **environment: str) -> tuple[int, str]:
-    given = {f"OPD_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value is not None}
+def refused_start(settings: Settings) -> tuple[int, str]:
     ended = subprocess.run(
         [sys.executable, "-m", "services.cli", "allocator", "--http-port", "0"],
-        env={**os.environ, **given, **environment},
+        env={**os.environ, **environment(settings)},
         capture_output=True,
         text=True,
         timeout=60,

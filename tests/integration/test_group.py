@@ -10,8 +10,10 @@ import pytest
 from services.settings import Settings
 from services.stack import KafkaServer
 from services.stack.ports import free_ports
-from tests.integration.running import RunningAllocator, create_topics, publish, read_all, until
+from services.stack.system import environment
+from tests.integration.running import RunningAllocator, create_topics, publish, read_all
 from tests.integration.test_allocator import a_random_day
+from tests.waiting import until
 
 A_DAY_WITHOUT_A_POLL = """
 from aiokafka.consumer.subscription_state import SubscriptionState
@@ -47,7 +49,7 @@ def test_a_spare_member_that_had_nothing_to_do_for_a_day_takes_over(
         spare, busy = sorted([one, other], key=lambda allocator: len(allocator.partitions))
         assert (len(spare.partitions), len(busy.partitions)) == (0, 1)
         busy.stop()
-        until(lambda: spare.partitions == {"0": "working"}, "the spare one took over", within_s=10)
+        until(lambda: spare.partitions == {"0": "working"}, "the spare one took over", timeout_s=10)
         publish(settings, day)
         read_all(settings, settings.events_topic, 100)
 
@@ -82,7 +84,11 @@ def test_a_kafka_that_goes_away_while_it_starts_is_a_clear_end(tmp_path: Path) -
 
 def allocator_ended(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python with these words until it ends by itself."""
-    given = {f"OPD_{name.upper()}": str(value) for name, value in settings.model_dump(exclude={"http_port"}).items()}
     return subprocess.run(  # noqa: S603  our own words
-        [sys.executable, *words], env={**os.environ, **given}, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *words],
+        env={**os.environ, **environment(settings)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )

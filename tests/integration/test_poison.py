@@ -14,8 +14,9 @@ from services.allocator.kafka import partitioner
 from services.settings import Settings
 from services.topics import ensure_topics
 from tests.integration.raw import CODECS, Raw, publish_raw
-from tests.integration.running import RunningAllocator, read_all, until
+from tests.integration.running import RunningAllocator, read_all
 from tests.integration.test_allocator import NOW_MS, a_doctor, audited
+from tests.waiting import until
 
 NOISE = Random(4).randbytes(1_040_000)
 GOOD = a_doctor("d")

@@ -12,10 +12,11 @@ from services.auditor.kafka import audit_topics
 from services.rebuild import StateError, rebuild, reset_generation
 from services.settings import Settings
 from services.topics import ensure_topics
-from tests.integration.running import RunningAllocator, create_topics, publish, until
+from tests.integration.running import RunningAllocator, create_topics, publish
 from tests.integration.test_allocator import a_random_day, applied
 from tests.integration.test_redis_equals_the_model import publish_in_parts
 from tests.integration.test_simulate_and_verify import trim
+from tests.waiting import until
 
 
 def test_a_live_system_is_rebuilt_on_purpose(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,7 +24,7 @@ def test_a_live_system_is_rebuilt_on_purpose(settings: Settings, capsys: pytest.
     day = a_random_day(seed=11, count=6_000)
     publish(settings, day[:5_000])
     with RunningAllocator(settings) as allocator:
-        until(lambda: applied(settings, 0) + applied(settings, 1) == 4_998, "all is applied", within_s=60)
+        until(lambda: applied(settings, 0) + applied(settings, 1) == 4_998, "all is applied", timeout_s=60)
         sending = threading.Thread(target=publish_in_parts, args=(settings, day[5_000:]))
         sending.start()
         rebuild(settings, every=True)

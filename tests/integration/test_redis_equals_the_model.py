@@ -12,8 +12,9 @@ from services.auditor.command import verify
 from services.auditor.kafka import audit_topics
 from services.auditor.report import Invariant, Report
 from services.settings import Settings
-from tests.integration.running import RunningAllocator, Sent, create_topics, publish, until
+from tests.integration.running import RunningAllocator, Sent, create_topics, publish
 from tests.integration.test_allocator import NOW_MS, a_doctor, a_random_day, a_request, applied, said
+from tests.waiting import until
 
 TOKEN = "h.d.20261123"  # noqa: S105  the beginning of token ids
 SESSION = {"doctor_id": "a", "date": "2026-11-23", "slot": "09:00-10:00"}

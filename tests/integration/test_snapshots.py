@@ -28,10 +28,11 @@ from services.snapshots.command import restore, snapshot, trim
 from services.snapshots.file import Header, Snapshot, SnapshotError, write_snapshot
 from services.topics import ensure_topics
 from tests.core.days import random_commands
-from tests.integration.running import RunningAllocator, create_topics, publish, until
+from tests.integration.running import RunningAllocator, create_topics, publish
 from tests.integration.test_allocator import a_random_day, applied
 from tests.integration.test_redis_equals_the_model import publish_in_parts
 from tests.integration.test_simulate_and_verify import trim as delete_records
+from tests.waiting import until
 
 States = dict[str, DepartmentState]
 
@@ -64,7 +65,7 @@ def decide(settings: Settings, seed: int, count: int) -> None:
     create_topics(settings, partitions=1)
     publish(settings, a_random_day(seed, count))
     with RunningAllocator(settings):
-        until(lambda: applied(settings, 0) == count - 1, "all is applied", within_s=60)
+        until(lambda: applied(settings, 0) == count - 1, "all is applied", timeout_s=60)
 
 
 def test_snapshots_taken_under_load_are_of_one_offset_each(settings: Settings, tmp_path: Path) -> None:
