@@ -10,7 +10,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple, Protocol
 
 import ormsgpack
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from allocation_core.calendar import DAY_MS, day_of_date, read_token_id
 from allocation_core.digests import content_digest, sender_digest
@@ -77,6 +77,10 @@ _REFUSALS: dict[bytes, type[Refusal]] = {
     b"HALF_WRITTEN": HalfWritten,
     b"VERSION": OtherVersion,
 }
+
+
+class SlotMoving(ResponseError):  # noqa: N818  nothing is wrong, it must be waited for
+    """The partition's keys are on two nodes of a cluster: its slot is being moved key by key. Nothing was changed."""
 
 
 class Marks(NamedTuple):
@@ -189,11 +193,14 @@ async def run_script(redis: Redis, key: str, script: Script, *arguments: Argumen
 
     Raises:
         Refusal: the script refused.
+        SlotMoving: it must wait until all keys are in one place again.
     """
     try:
         reply = await redis.execute_command("EVALSHA", script.sha1, 1, key, *arguments)
     except NoScriptError:
         reply = await redis.execute_command("EVAL", script.text, 1, key, *arguments)
+    if isinstance(reply, list) and reply[0] == b"MOVING":
+        raise SlotMoving(f"the slot of {key} is being moved key by key, and must be whole again ({reply[1].decode()})")
     if isinstance(reply, list) and reply[0] in _REFUSALS:
         raise _REFUSALS[reply[0]](reply[1].decode())
     return reply

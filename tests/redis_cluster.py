@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from redis import Redis
 from redis.crc import key_slot
@@ -45,17 +46,30 @@ def redis_cluster(folder: Path, *, replicas: bool = False) -> Iterator[list[Valk
 
 def master_of(servers: list[ValkeyServer], key: str) -> ValkeyServer:
     """Give the server that a key stands on now."""
-    alive = next(server for server in servers if server.process.running)
-    with Redis.from_url(alive.url) as node:
-        slot = key_slot(key.encode())
-        shards = node.execute_command("CLUSTER", "SLOTS")
-    port = next(primary[1] for first, last, primary, *_ in shards if first <= slot <= last)
-    return next(server for server in servers if server.url == f"redis://{LOOPBACK}:{port}/0")
+    slot = key_slot(key.encode())
+    port = next(primary[1] for first, last, primary, *_ in _slots(servers) if first <= slot <= last)
+    return _server_at(servers, port)
+
+
+def masters_of(servers: list[ValkeyServer]) -> list[ValkeyServer]:
+    """Give the servers that slots are on now, each once."""
+    ports = {primary[1]: None for _, _, primary, *_ in _slots(servers)}
+    return [_server_at(servers, port) for port in ports]
 
 
 def url_of(servers: list[ValkeyServer]) -> str:
     """Give the URL that names the cluster by one of its servers."""
     return servers[0].url.replace("redis://", "redis+cluster://")
+
+
+def _slots(servers: list[ValkeyServer]) -> Any:
+    alive = next(server for server in servers if server.process.running)
+    with Redis.from_url(alive.url) as node:
+        return node.execute_command("CLUSTER", "SLOTS")
+
+
+def _server_at(servers: list[ValkeyServer], port: int) -> ValkeyServer:
+    return next(server for server in servers if server.url == f"redis://{LOOPBACK}:{port}/0")
 
 
 def _join(servers: list[ValkeyServer]) -> None:

@@ -1,9 +1,13 @@
 -- Make the caller's generation of the group the owner, never a lower one (spec §4).
 -- KEYS: the partition. ARGV: generation.
--- Gives {"FENCED", applied, digest, half written: "1" or "0"}, or a refusal: SUPERSEDED, VERSION.
+-- Gives {"FENCED", applied, digest, half written: "1" or "0"}, or a refusal: MOVING, SUPERSEDED, VERSION.
 
 --- @include "includes/guards"
 
+local elsewhere = moving(KEYS[1])
+if elsewhere then
+  return elsewhere
+end
 local found = redis.call("HMGET", KEYS[1], "generation", "applied", "digest", "half", "version")
 if found[5] and found[5] ~= LAYOUT_VERSION then
   return { "VERSION", found[5] }

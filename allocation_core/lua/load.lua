@@ -13,6 +13,10 @@
 --- @include "includes/guards"
 
 local partition, name, offset, generation, step = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local elsewhere = moving(partition)
+if elsewhere then
+  return elsewhere
+end
 local loading = partition .. ":ld"
 local found = redis.call("HMGET", partition, "version", "generation", "applied", "half", "loading", "loaded", "clearing")
 local stored, applied = tonumber(found[2] or -1), found[3] or "-1"

@@ -1,12 +1,16 @@
 -- One department's state as it stands at one offset (I9, snapshots); asked by anybody, the owner or not.
 -- KEYS: the partition. ARGV: department key, "1" to read what follows from the rest too, else "0".
 -- Gives {"READ", applied, digest, half, how many departments there are, header or "", then, for each key of the department that holds something, what
--- comes after its prefix and its content: a flat list, of a sorted set with scores}, or {"VERSION", found}.
+-- comes after its prefix and its content: a flat list, of a sorted set with scores}, or a refusal: MOVING, VERSION.
 
 --- @include "includes/guards"
 --- @include "includes/words"
 --- @include "includes/departments"
 
+local elsewhere = moving(KEYS[1])
+if elsewhere then
+  return elsewhere
+end
 local marks = redis.call("HMGET", KEYS[1], "applied", "digest", "half", "version")
 if marks[4] and marks[4] ~= LAYOUT_VERSION then
   return { "VERSION", marks[4] }

@@ -5,8 +5,22 @@
 
 local LAYOUT_VERSION = "1"
 
+-- Give nil where all keys of the partition are here, else {"MOVING", why}. While a cluster moves a slot key by key, both
+-- of its nodes refuse a command that names a key that they have and one that they have not. Asked before the first
+-- write: else a script would fail in the middle here, and take what has not come yet for what never was there.
+local function moving(partition)
+  local found = redis.pcall("EXISTS", partition, partition .. ":none")
+  if type(found) == "table" then
+    return { "MOVING", found.err }
+  end
+end
+
 -- Give nil where the caller may go on, else the refusal: its name and what was found.
 local function refusal(partition, generation, expected)
+  local elsewhere = moving(partition)
+  if elsewhere then
+    return elsewhere
+  end
   local found = redis.call("HMGET", partition, "generation", "applied", "half", "version")
   local stored = tonumber(found[1] or -1)
   if found[4] and found[4] ~= LAYOUT_VERSION then
