@@ -1,7 +1,7 @@
 """I9: what Redis keeps is what the model is in, department for department, whatever the day."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
@@ -14,7 +14,7 @@ from allocation_core.layout import PoolHeader, SessionHeader
 from allocation_core.loading import Loading
 from allocation_core.model import Model
 from allocation_core.state import DepartmentState, department_of, differences, read_state, state_of, write_state
-from allocation_core.store import Rewind, SlotStore, Unfenced
+from allocation_core.store import NOTHING_APPLIED, Rewind, SlotStore, Unfenced
 from allocation_core.stored_state import StoredPartition
 from tests.core.days import random_commands
 from tests.core.engines import GENERATION, StoreEngine, in_batches
@@ -137,6 +137,32 @@ def test_a_loading_that_lost_its_place_leaves_nothing_to_be_seen(meanwhile: str,
         with pytest.raises(Rewind):
             load(redis_url, departments(), offset=300)
     assert not {"h/d", "h/e"} & set(read_all(redis_url))
+
+
+@pytest.mark.parametrize("overlooked", [False, True])
+def test_what_was_cleared_is_never_seen_again_even_where_keys_were_overlooked(
+    overlooked: bool, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_keys(*_: object, **__: object) -> AsyncIterator[bytes]:
+        """Give none, as when their slot moves to a node that was gone through already."""
+        for key in list[bytes]():
+            yield key
+
+    async def clear() -> None:
+        async with Redis.from_url(redis_url) as redis:
+            await SlotStore(redis, 0).clear(GENERATION)
+
+    commands = list(random_commands(5, 1_000))
+    model = Model()
+    with StoreEngine(redis_url) as store:
+        store.decide_batch(commands)
+        if overlooked:
+            monkeypatch.setattr(Redis, "scan_iter", no_keys)
+        asyncio.run(clear())
+        assert (len(keys_of(redis_url)) > 1) == overlooked
+        store.went_on(NOTHING_APPLIED)
+        assert store.decide_batch(commands) == [model.decide(*said) for said in commands]
+    assert read_all(redis_url) == states_of(model)
 
 
 async def disturb(url: str, how: str) -> None:
