@@ -20,9 +20,14 @@ class Topic:
     config: dict[str, str]
 
 
+# A record batch that has more than this, once unpacked, is not read: one dead letter stands for all of it (ADR 8).
+MAX_BATCH_BYTES = 16 * 1024 * 1024
+MAX_BATCH_RECORDS = 100_000
+
 _FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-# Twice what Kafka takes by default: the largest record that fits the commands topic still fits with headers appended.
 _ROOMY = {"max.message.bytes": str(2 * 1024 * 1024)}
+# The largest record that is read still fits with headers appended, however it was compressed before.
+_ROOMIEST = {"max.message.bytes": str(MAX_BATCH_BYTES + 1024 * 1024)}
 
 COMMANDS = Topic(
     name="opd.commands.v1",
@@ -40,6 +45,6 @@ DEAD_LETTERS = Topic(
     name="opd.dead-letters.v1",
     key="as in the commands topic, byte for byte",
     value="an unreadable record of the commands topic, byte for byte",
-    config={**_FOR_EVER, **_ROOMY},
+    config={**_FOR_EVER, **_ROOMIEST},
 )
 TOPICS = (COMMANDS, EVENTS, DEAD_LETTERS)

@@ -193,10 +193,9 @@ async def _checked(
     for name in (settings.commands_topic, settings.events_topic):
         _refuse_loss(name, configs[name])
     _refuse_small_events(settings.events_topic, configs[settings.events_topic])
-    commands, dead_letters = configs[settings.commands_topic], configs[settings.dead_letters_topic]
     notes = {
-        settings.commands_topic: _timestamp_notes(commands),
-        settings.dead_letters_topic: _size_notes(settings.dead_letters_topic, dead_letters, commands),
+        settings.commands_topic: _timestamp_notes(configs[settings.commands_topic]),
+        settings.dead_letters_topic: _size_notes(settings.dead_letters_topic, configs[settings.dead_letters_topic]),
     }
     return [TopicState(name, count, name in created, notes.get(name, ())) for name, count in found.items()]
 
@@ -230,12 +229,11 @@ def _refuse_small_events(name: str, config: Mapping[str, str]) -> None:
         )
 
 
-def _size_notes(name: str, config: Mapping[str, str], commands: Mapping[str, str]) -> tuple[str, ...]:
-    """What fits the commands topic must fit here too, with the headers that say why it is here."""
-    needed = int(commands["max.message.bytes"]) + DEAD_LETTER_HEADERS_BYTES
-    if int(config["max.message.bytes"]) >= needed:
+def _size_notes(name: str, config: Mapping[str, str]) -> tuple[str, ...]:
+    """What is read of the commands topic must fit here, with the headers that say why it is here."""
+    if int(config["max.message.bytes"]) >= contract.MAX_BATCH_BYTES + DEAD_LETTER_HEADERS_BYTES:
         return ()
-    wanted = max(needed, int(contract.DEAD_LETTERS.config["max.message.bytes"]))
+    wanted = contract.DEAD_LETTERS.config["max.message.bytes"]
     mended = _altered(name, f"max.message.bytes={wanted}")
     return (f"a large unreadable record would not fit, and its partition would wait until it does; try: {mended}",)
 

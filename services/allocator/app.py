@@ -18,7 +18,7 @@ from services.allocator.kafka import Publisher, TailReader, partitioner
 from services.allocator.lost_connections import report_lost_connections
 from services.allocator.metrics import AllocatorMetrics
 from services.errors import OpdError
-from services.header_names import read_any_header_name
+from services.record_batches import read_any_batch
 from services.redis import connect_redis
 from services.settings import Settings
 
@@ -44,7 +44,7 @@ class Allocator:
     """
 
     def __init__(self, settings: Settings, partitions: int) -> None:
-        read_any_header_name()
+        read_any_batch()
         report_lost_connections()
         self._server: uvicorn.Server | None = None
         self._redis = connect_redis(settings.redis_url)

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 
 ENOUGH_RECORDS = 8_000
-ENOUGH_BYTES = 16 * 1024 * 1024  # of values: one that is none of a command may have a megabyte
+ENOUGH_BYTES = 16 * 1024 * 1024  # one record that is none of a command may have as many
 RETRY_AFTER_S = 0.1
 _WAIT_MS = 1_000
 
@@ -130,4 +130,9 @@ class CommandFeed:
 
 
 def _size(records: Sequence[Record]) -> int:
-    return sum(record.serialized_value_size for record in records)
+    size = 0
+    for record in records:
+        size += record.serialized_key_size + record.serialized_value_size
+        for name, value in record.headers:
+            size += len(name) + len(value or b"")
+    return size

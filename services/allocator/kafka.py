@@ -14,7 +14,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from services.allocator.feed import CommandFeed
 from services.allocator.owner import LogBounds, LogUnavailable, TooLarge
 from services.allocator.records import NOWHERE, CommandRecord, EventPlace, OutRecord, dead_letter_source, event_place
-from services.header_names import read_any_header_name
+from services.record_batches import read_any_batch
 from services.settings import Settings
 
 # In flight is one record batch of events, or one fetched batch of dead letters, for each owner that lost the partition;
@@ -58,7 +58,7 @@ class TailReader:
     """Reads records at known places of any topic, beside the group."""
 
     def __init__(self, settings: Settings) -> None:
-        read_any_header_name()
+        read_any_batch()
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka_bootstrap_servers,
             group_id=None,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from schemas.commands import Command
 from schemas.events import Event
 from schemas.wire import CONTENT_TYPE, UnreadableRecord, read_command, write_events
+from services.record_batches import is_unread
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -47,7 +48,8 @@ def read_record(record: CommandRecord, partition: int, partition_of: Callable[[b
     try:
         command = read_command(record.key, record.value, record.timestamp_ms)
     except UnreadableRecord as fault:
-        return str(fault)
+        is_whole = not is_unread(record.key, record.value, record.headers)
+        return str(fault) if is_whole else "its record batch is not read"
     if partition_of(record.key or b"") != partition:
         return "in another partition than its key's"
     return command

@@ -18,7 +18,7 @@ from services.auditor.records import Kind, Record
 from services.auditor.redis import RedisSystem
 from services.auditor.report import Report
 from services.errors import OpdError
-from services.header_names import read_any_header_name
+from services.record_batches import read_any_batch
 from services.settings import Settings
 from services.snapshots.file import Snapshot, newest_snapshots
 from services.topics import check_topics
@@ -136,7 +136,7 @@ class KafkaLog:
 
     async def _connect(self) -> AIOKafkaConsumer:
         """Give a consumer that belongs to no group."""
-        read_any_header_name()
+        read_any_batch()
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._settings.kafka_bootstrap_servers,
             enable_auto_commit=False,

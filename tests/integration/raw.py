@@ -1,11 +1,13 @@
 """Record batches as no decent client writes them, appended to the commands topic as they are."""
 
 import asyncio
+import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+from aiokafka.record.util import calc_crc32c, encode_varint_py
 
 from services.settings import Settings
 
@@ -41,6 +43,39 @@ class RawBatch(NamedTuple):
     partition: int
     codec: str
     records: Sequence[Raw]
+
+
+def record_bytes(number: int, value: bytes) -> bytes:
+    """Give a record without key and headers as it stands in a batch."""
+    body = bytearray(1)
+    for each in (0, number, -1, len(value)):
+        encode_varint_py(each, body.append)
+    length = bytearray()
+    encode_varint_py(len(body) + len(value) + 1, length.append)
+    return b"".join((length, body, value, b"\0"))
+
+
+def batch_bytes(content: bytes, codec: str, records: int, *, timestamp_ms: int, base_offset: int = 0) -> bytes:
+    """Give a record batch around any content, which is compressed already and need not be what it should."""
+    layout = _DefaultRecordBatchBuilderPy.HEADER_STRUCT
+    fixed = (CODECS[codec], records - 1, timestamp_ms, timestamp_ms, -1, -1, -1, records)
+    batch = bytearray(layout.pack(base_offset, layout.size - 12 + len(content), 0, 2, 0, *fixed) + content)
+    struct.pack_into(">I", batch, 17, calc_crc32c(memoryview(batch)[21:]))
+    return bytes(batch)
+
+
+def publish_batch_bytes(settings: Settings, batches: Iterable[bytes], *, partition: int = 0) -> None:
+    """Append record batches as they are, one after the other."""
+    asyncio.run(_publish_batch_bytes(settings, batches, partition))
+
+
+async def _publish_batch_bytes(settings: Settings, batches: Iterable[bytes], partition: int) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
+        for content in batches:
+            batch = producer.create_batch()
+            batch.close()
+            batch._buffer, batch._relative_offset = content, 1
+            await (await producer.send_batch(batch, settings.commands_topic, partition=partition))
 
 
 def publish_raw_batches(settings: Settings, batches: Iterable[RawBatch]) -> None:

@@ -1,7 +1,9 @@
 """What no decent sender writes: it becomes dead letters byte for byte, and stops nothing (R1, §4)."""
 
 import asyncio
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -11,11 +13,13 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pydantic_core import from_json
 
 from services.allocator.kafka import partitioner
+from services.record_batches import UNREAD
 from services.settings import Settings
 from services.topics import ensure_topics
-from tests.integration.raw import CODECS, Raw, publish_raw
+from tests.integration.raw import CODECS, Raw, batch_bytes, publish_batch_bytes, publish_raw, record_bytes
 from tests.integration.running import RunningAllocator, read_all
 from tests.integration.test_allocator import NOW_MS, a_doctor, audited
+from tests.services.test_record_batches import ENCODERS
 from tests.waiting import until
 
 NOISE = Random(4).randbytes(1_040_000)
@@ -91,6 +95,45 @@ def test_what_a_sender_compressed_is_read_and_kept_byte_for_byte(settings: Setti
         assert len(read_all(settings, settings.events_topic, len(CODECS))) == len(CODECS)
         audited(settings)
     check_letters(letters, [odd_name, *[odd_name, large] * (len(CODECS) - 1)])
+
+
+BOMB_BYTES = {"gzip": 200, "snappy": 17, "lz4": 200, "zstd": 400}  # in MiB; none takes a megabyte in the topic
+MOST_MEMORY_KB = 300 * 1024
+
+
+def a_bomb(codec: str) -> bytes:
+    content = ENCODERS[codec](record_bytes(0, bytes(BOMB_BYTES[codec] * 1024 * 1024)))
+    return batch_bytes(content, codec, 1, timestamp_ms=NOW_MS)
+
+
+def most_memory_kb(pid: int) -> int:
+    """The most memory that a process ever had."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return 0  # not on macOS
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0])
+
+
+def test_a_batch_that_unpacks_to_more_than_memory_holds_is_told_and_stops_nothing(settings: Settings) -> None:
+    make_topics(settings)
+    rubbish = batch_bytes(ENCODERS["gzip"](record_bytes(0, b"{}")) + b"rubbish", "gzip", 1, timestamp_ms=NOW_MS)
+    batches = [a_bomb(codec) for codec in BOMB_BYTES] + [rubbish]
+    with RunningAllocator(settings) as allocator:
+        for number, batch in enumerate(batches):
+            publish_raw(settings, [good(number)])
+            publish_batch_bytes(settings, [batch])
+        publish_raw(settings, [good(len(batches))])
+        read_all(settings, settings.events_topic, len(batches) + 1)
+        letters = read_all(settings, settings.dead_letters_topic, len(batches))
+        assert most_memory_kb(allocator.process.pid) < MOST_MEMORY_KB
+    audited(settings)
+    for number, letter in enumerate(letters):
+        offset = 2 * number + 1
+        assert (letter.key, letter.value) == (None, None)
+        headers = dict(letter.headers)
+        assert headers[UNREAD].startswith(b"%d-%d: over" % (offset, offset))
+        assert headers["opd-error"] == b"its record batch is not read"
+        assert headers["opd-source-offset"] == b"%d" % offset
 
 
 async def _with_admin(

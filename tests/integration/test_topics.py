@@ -99,10 +99,11 @@ def test_a_senders_own_timestamps_are_noted_but_accepted(settings: Settings) -> 
 
 
 def test_dead_letters_that_may_not_fit_are_noted_with_the_size_that_does(settings: Settings) -> None:
-    make(settings, settings.commands_topic, 4, contract.COMMANDS.config | {"max.message.bytes": "3000000"})
+    make(settings, settings.commands_topic, 4, contract.COMMANDS.config)
+    make(settings, settings.dead_letters_topic, 4, contract.DEAD_LETTERS.config | {"max.message.bytes": "2097152"})
     _, _, dead_letters = ensure(settings)
     [note] = dead_letters.notes
-    assert f"--topic {settings.dead_letters_topic} --add-config max.message.bytes=3004096" in note
+    assert f"--topic {settings.dead_letters_topic} --add-config max.message.bytes=17825792" in note
     assert [topic.notes for topic in check(settings)] == [(), (), (note,)]
 
 

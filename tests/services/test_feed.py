@@ -17,8 +17,9 @@ PLACE = TopicPartition("commands", 0)
 class FakeConsumer:
     """Gives records of one partition as long as it is not paused, and stops when there are no more."""
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], part: str) -> None:
         self.sizes = list(sizes)
+        self.part = part
         self.given = 0
         self.paused: set[TopicPartition] = set()
 
@@ -39,18 +40,21 @@ class FakeConsumer:
         if PLACE in self.paused:
             return {}
         size = self.sizes[self.given]
-        record = ConsumerRecord("commands", 0, self.given, 0, 0, None, b"", None, -1, size, ())
+        key, value, header = (size if part == self.part else 0 for part in ("key", "value", "header"))
+        headers = (("", bytes(header)),) if header else ()
+        record = ConsumerRecord("commands", 0, self.given, 0, 0, None, b"", None, key, value, headers)
         self.given += 1
         return {PLACE: [record]}
 
 
+@pytest.mark.parametrize("part", ["key", "value", "header"])
 @pytest.mark.parametrize(("size", "kept"), [(1, 40), (1_000, 10), (9_999, 2), (1_000_000, 1)])
 def test_it_keeps_no_more_than_enough_and_gives_all_in_order(
-    size: int, kept: int, monkeypatch: pytest.MonkeyPatch
+    size: int, kept: int, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "ENOUGH_RECORDS", 40)
     monkeypatch.setattr(feed, "ENOUGH_BYTES", 10_000)
-    consumer = FakeConsumer([size] * 100)
+    consumer = FakeConsumer([size] * 100, part)
 
     async def take_all() -> list[int]:
         commands = CommandFeed(lambda: consumer)
