@@ -6,8 +6,25 @@ from redis.asyncio import Redis as RedisNode
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import RedisClusterException
 
 REDIS_ANSWERS_WITHIN_S = 10.0
+
+
+class Cluster(RedisCluster):
+    """A client of Redis Cluster; no node to be reached, or none for a slot, is a lost connection like any other."""
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        """Send one command to its node.
+
+        Raises:
+            RedisError: it failed; what redis-py raises of a cluster as a whole is none.
+        """
+        try:
+            return await super().execute_command(*args, **kwargs)
+        except RedisClusterException as error:
+            raise NotConnected(str(error)) from error
 
 
 def connect_redis(url: str) -> RedisNode | RedisCluster:
@@ -18,5 +35,5 @@ def connect_redis(url: str) -> RedisNode | RedisCluster:
         "retry": Retry(NoBackoff(), 0),
     }
     if url.startswith("redis+cluster://"):
-        return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
+        return Cluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
     return RedisNode.from_url(url, **options)
