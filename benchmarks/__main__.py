@@ -12,13 +12,11 @@ from redis import Redis
 from rich.console import Console
 from rich.table import Table
 
-from allocation_core.model import Model
-from benchmarks.drain import Drain, decide, passthrough, preload
+from benchmarks.drain import Drain, create_topics, decide, passthrough, preload
+from benchmarks.expected import expected_events
 from benchmarks.workload import TIMESTAMP_MS, workload
-from schemas.wire import read_command
 from services.settings import Settings
 from services.stack import Stack
-from services.topics import ensure_topics
 
 console = Console(stderr=True)
 
@@ -54,7 +52,7 @@ async def run(stack: Stack, folder: Path, number: int, options: argparse.Namespa
     )
     with Redis.from_url(stack.redis) as redis:
         redis.flushall()
-    await ensure_topics(settings, partitions=options.partitions)
+    await create_topics(settings, options.partitions)
     target = settings.model_copy(
         update={
             "commands_topic": f"copy{number}.a",
@@ -62,16 +60,14 @@ async def run(stack: Stack, folder: Path, number: int, options: argparse.Namespa
             "dead_letters_topic": f"copy{number}.c",
         }
     )
-    await ensure_topics(target, partitions=options.partitions)
+    await create_topics(target, options.partitions)
     console.print(f"run {number + 1}: preloading {options.commands:,} commands")
     records = await preload(settings, workload(options.commands), TIMESTAMP_MS)
-    model = Model()
-    commands = (read_command(key, value, TIMESTAMP_MS) for key, value in workload(options.commands))
-    events = sum(len(model.decide(command, TIMESTAMP_MS)) for command in commands)
+    expected = expected_events(workload(options.commands), options.partitions)
     console.print(f"run {number + 1}: moving them")
     moved = await passthrough(settings, target.commands_topic, records, stack.pids)
     console.print(f"run {number + 1}: deciding them")
-    decided = await decide(settings, records, events, folder / f"allocator{number}.log", stack.pids)
+    decided = await decide(settings, records, expected, folder / f"allocator{number}.log", stack.pids)
     return {"passthrough": moved, "allocator": decided}
 
 
