@@ -19,6 +19,7 @@ from allocation_core.store import (
     BatchedCommand,
     HalfWritten,
     Marks,
+    OtherVersion,
     Rewind,
     SlotStore,
     Superseded,
@@ -222,6 +223,12 @@ class Owner:
             self.state = "superseded"
             self._stopping = True
             log.warning("another owner has the partition", partition=self.partition, why=str(found))
+        except OtherVersion as found:
+            raise Unrecoverable(
+                f"Redis keeps the state of partition {self.partition} in another layout ({found.found}) than this "
+                f"version: nothing was changed. Both versions may work in this group, each with a Redis of its own: "
+                f"let OPD_REDIS_URL of this version's allocators name an empty one; it is rebuilt from the log."
+            ) from found
         except RedisError as error:
             await self._wait("Redis", error)
         except TooLarge as error:

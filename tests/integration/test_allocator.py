@@ -321,6 +321,17 @@ def test_a_redis_of_another_log_is_refused(settings: Settings) -> None:
     assert "Traceback" not in text
 
 
+def test_a_state_of_another_layout_is_refused_and_left_as_it_is(settings: Settings) -> None:
+    create_topics(settings, partitions=1)
+    state = {"version": "another", "generation": "1", "applied": "7"}
+    with Redis.from_url(settings.redis_url, decode_responses=True) as redis:
+        redis.hset("opd{0}", mapping=state)
+        status, text = refused_start(settings)
+        assert (status, "in another layout (another) than this version" in text) == (1, True)
+        assert "Traceback" not in text
+        assert redis.hgetall("opd{0}") == state
+
+
 def test_an_unreachable_redis_is_waited_for_by_name(settings: Settings, tmp_path: Path) -> None:
     create_topics(settings, partitions=1)
     nowhere = settings.model_copy(update={"redis_url": f"unix://{tmp_path}/none.sock"})
