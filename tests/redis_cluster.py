@@ -32,6 +32,7 @@ def redis_cluster(folder: Path, *, replicas: bool = False) -> Iterator[list[Valk
                 "cluster-port": ports[count + number],
                 "cluster-node-timeout": NODE_TIMEOUT_MS,
                 "cluster-replica-validity-factor": 0,
+                "repl-diskless-sync-delay": 0,  # by default a replica waits 5 s for others that may come too
             },
         )
         for number in range(count)
@@ -55,6 +56,21 @@ def masters_of(servers: list[ValkeyServer]) -> list[ValkeyServer]:
     """Give the servers that slots are on now, each once."""
     ports = {primary[1]: None for _, _, primary, *_ in _slots(servers)}
     return [_server_at(servers, port) for port in ports]
+
+
+def replica_of(servers: list[ValkeyServer], master: ValkeyServer) -> ValkeyServer:
+    """Give the server that follows a master."""
+    followers = (
+        replicas[0][1] for _, _, primary, *replicas in _slots(servers) if _server_at(servers, primary[1]) is master
+    )
+    return _server_at(servers, next(followers))
+
+
+def wait_until_well(servers: list[ValkeyServer]) -> None:
+    """Wait until all nodes agree, and each replica has what its master has."""
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(Redis.from_url(server.url, decode_responses=True)) for server in servers]
+        until(lambda: all(map(_is_well, nodes)) and _agree(nodes), "the cluster is well", timeout_s=60)
 
 
 def url_of(servers: list[ValkeyServer]) -> str:
@@ -84,11 +100,23 @@ def _join(servers: list[ValkeyServer]) -> None:
         until(lambda: all(_state(node)["cluster_known_nodes"] == str(len(nodes)) for node in nodes), "all have met")
         for master, replica in zip(nodes[:MASTERS], nodes[MASTERS:], strict=False):
             replica.execute_command("CLUSTER", "REPLICATE", master.execute_command("CLUSTER", "MYID"))
-        until(lambda: all(map(_is_well, nodes)), "the cluster is well")
+    wait_until_well(servers)
 
 
 def _state(node: "Redis") -> dict[str, str]:
     return dict(node.cluster("INFO"))
+
+
+def _agree(nodes: list["Redis"]) -> bool:
+    views = [_shards(node) for node in nodes]
+    replicas = len(nodes) // MASTERS - 1
+    return all(view == views[0] for view in views) and all(count == replicas for *_, count in views[0])
+
+
+def _shards(node: Any) -> list[tuple[int, int, int, int]]:
+    """Give first and last slot, the master's port, and how many replicas it has."""
+    shards = node.execute_command("CLUSTER", "SLOTS")
+    return sorted((first, last, primary[1], len(replicas)) for first, last, primary, *replicas in shards)
 
 
 def _is_well(node: "Redis") -> bool:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.campaign.campaign import Campaign, Outcome, long
-from tests.campaign.faults import FAULTS, FAULTS_OF_THREE_BROKERS
+from tests.campaign.faults import ALL
 
 
 def main() -> int:
@@ -30,11 +30,8 @@ def main() -> int:
 
     say(f"seed {given.seed}")
     if given.only:
-        chosen, of_three = (
-            [fault for fault in faults if any(word in fault.name for word in given.only)]
-            for faults in (FAULTS, FAULTS_OF_THREE_BROKERS)
-        )
-        outcome = Campaign(given.seed, say).play(chosen, of_three, for_s=0)
+        chosen = ALL.those(lambda fault: any(word in fault.name for word in given.only))
+        outcome = Campaign(given.seed, say).play(chosen, for_s=0)
     else:
         outcome = long(given.seed, say, for_s=given.minutes * 60)
     show(outcome, console)
@@ -46,7 +43,7 @@ def main() -> int:
 def show(outcome: Outcome, console: Console) -> None:
     """Print the table."""
     table = Table(box=None)
-    for name in ("fault", "at s", "deciding after s", "goal s", "commands sent", "repeats"):
+    for name in ("fault", "at s", "deciding after s", "goal s", "commands sent", "repeats", "lost"):
         table.add_column(name, justify="left" if name == "fault" else "right", no_wrap=True)
     table.add_column("proof", max_width=70)
     for played in outcome.played:
@@ -58,6 +55,7 @@ def show(outcome: Outcome, console: Console) -> None:
             goal,
             f"{played.sent:,}",
             f"{played.repeats:,}",
+            f"{outcome.lost_in(played):,}",
             played.proof,
         )
     console.print(table)

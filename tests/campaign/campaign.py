@@ -2,17 +2,17 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from tests.campaign.faults import FAULTS, FAULTS_OF_THREE_BROKERS, Fault, roll_versions
+from tests.campaign.fault import CannotBePlayed, Fault
+from tests.campaign.faults import ALL, Faults
+from tests.campaign.redis import ClusterRedis, OneRedis
 from tests.campaign.servers import Kafka, one_broker, three_brokers
 from tests.campaign.system import Broken, System
-from tests.campaign.versions import NoFormerVersionError, former_version
 
 RATE_PER_S = 300
 RECOVERED_WITHIN_S = 60.0
@@ -27,6 +27,7 @@ class Played(NamedTuple):
         fault: what was done.
         at_s: when, since the campaign's start.
         recovery_s: how long until every partition was deciding again.
+        settled_at_s: when all was as before it.
         sent: commands acknowledged from the fault until then.
         repeats: events that were said again meanwhile.
         proof: that it landed.
@@ -35,6 +36,7 @@ class Played(NamedTuple):
     fault: Fault
     at_s: float
     recovery_s: float
+    settled_at_s: float
     sent: int
     repeats: int
     proof: str
@@ -53,13 +55,19 @@ class Outcome:
         played: its faults in order.
         skipped: what could not be played, and why.
         audits: what each system's audit said at the end.
+        lost: when commands were acknowledged that the log does not hold, in seconds since the campaign's start.
         broken: which promise was not kept; None if all were.
     """
 
     played: list[Played] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     audits: list[str] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)
     broken: str | None = None
+
+    def lost_in(self, played: Played) -> int:
+        """How many commands were lost that were acknowledged while a fault was on."""
+        return sum(played.at_s <= at_s < played.settled_at_s for at_s in self.lost)
 
 
 class Campaign:
@@ -72,18 +80,20 @@ class Campaign:
         self._say = say
         self._began_at = time.monotonic()
 
-    def play(self, faults: Sequence[Fault], three_broker_faults: Sequence[Fault], *, for_s: float) -> Outcome:
-        """Play all of them once, and those of one broker again until the time is over; then audit."""
+    def play(self, faults: Faults, *, for_s: float) -> Outcome:
+        """Play all of them once, and those of one Redis again until the time is over; then audit."""
         with tempfile.TemporaryDirectory(prefix="opd-campaign-") as name:
             folder = Path(name)
-            try:
-                if three_broker_faults:
-                    with three_brokers(folder) as kafka:
-                        self._play_on(kafka, folder / "three", iter(three_broker_faults), [])
-                with one_broker(folder / "kafka") as kafka:
-                    self._play_on(kafka, folder / "one", self._rounds(faults, for_s), faults)
-            except (Broken, AssertionError) as error:
-                self.outcome.broken = str(error)
+            if faults.of_three_brokers:
+                with three_brokers(folder / "three") as kafka, OneRedis(folder / "three") as redis:
+                    self._play_on("three-brokers", folder / "three", kafka, redis, faults.of_three_brokers)
+            with one_broker(folder / "kafka") as kafka:
+                if faults.of_a_cluster:
+                    with ClusterRedis(folder / "cluster") as cluster:
+                        self._play_on("cluster", folder / "cluster", kafka, cluster, faults.of_a_cluster)
+                if faults.of_one_redis:
+                    with OneRedis(folder / "one") as redis:
+                        self._play_on("one", folder / "one", kafka, redis, self._rounds(faults.of_one_redis, for_s))
         return self.outcome
 
     def _rounds(self, faults: Sequence[Fault], for_s: float) -> Iterator[Fault]:
@@ -97,33 +107,41 @@ class Campaign:
                     return
                 yield fault
 
-    def _play_on(self, kafka: Kafka, folder: Path, faults: Iterator[Fault], all_faults: Sequence[Fault]) -> None:
-        with ExitStack() as stack:
-            system = System(folder, kafka, seed=self._seed, rate_per_s=RATE_PER_S)
-            if any(fault.play is roll_versions for fault in all_faults):
-                try:
-                    system.former = former_version(folder / "former")
-                except NoFormerVersionError as why:
-                    self.outcome.skipped.append(f"two versions rolled: {why}")
-            stack.enter_context(system)
-            for fault in faults:
-                if fault.play is not roll_versions or system.former is not None:
+    def _play_on(
+        self, name: str, folder: Path, kafka: Kafka, redis: OneRedis | ClusterRedis, faults: Iterable[Fault]
+    ) -> None:
+        if self.outcome.broken is not None:
+            return
+        try:
+            with System(name, folder, kafka, redis, seed=self._seed, rate_per_s=RATE_PER_S) as system:
+                for fault in faults:
                     self._play_one(system, fault)
-            self._say("auditing")
-            report = system.audit()
-            self.outcome.audits.append(
-                f"{len(kafka.brokers)} broker{'s' * (len(kafka.brokers) > 1)}: {report.commands:,} commands, "
-                f"{report.events:,} events, {report.dead_letters:,} dead letters audited: all invariants hold; "
-                f"{report.repeats:,} repeats, each the same to the byte; {system.load.count:,} acknowledged, "
-                f"0 lost; {system.load.unknown:,} sends of unknown outcome"
-            )
+                self._audit(name, system)
+        except (Broken, AssertionError) as error:
+            self.outcome.broken = str(error)
+
+    def _audit(self, name: str, system: System) -> None:
+        self._say("auditing")
+        report, lost = system.audit()
+        self.outcome.lost += [ack.at - self._began_at for ack in lost]
+        if lost:
+            raise Broken(f"{name}: the log lost {len(lost)} commands that it had acknowledged")
+        self.outcome.audits.append(
+            f"{name}: {report.commands:,} commands, {report.events:,} events, {report.dead_letters:,} dead letters "
+            f"and Redis audited: all invariants hold; {report.repeats:,} repeats, each the same to the byte; "
+            f"{system.load.count:,} acknowledged, 0 lost; {system.load.unknown:,} sends of unknown outcome"
+        )
 
     def _play_one(self, system: System, fault: Fault) -> None:
         self._say(fault.name)
         system.let_load_go_on(LOAD_BEFORE)
         system.wait_until_answered(time.monotonic(), within_s=RECOVERED_WITHIN_S)
         repeats = system.watch.repeats
-        at, healed_at, proof = fault.play(system, self._rng)
+        try:
+            at, healed_at, proof = fault.play(system, self._rng)
+        except CannotBePlayed as why:
+            self.outcome.skipped.append(f"{fault.name}: {why}")
+            return
         if not system.load.between(at - 1.0, at):
             raise Broken(f"{fault.name}: there was no load when it hit")
         recovered_at = system.wait_until_answered(healed_at, within_s=RECOVERED_WITHIN_S)
@@ -131,7 +149,9 @@ class Campaign:
         settled_at = system.wait_until_answered(time.monotonic(), within_s=RECOVERED_WITHIN_S)
         recovery_s = system.watch.longest_silence(at, settled_at) if fault.handed_over else recovered_at - healed_at
         sent = system.load.between(at, settled_at)
-        played = Played(fault, at - self._began_at, recovery_s, sent, system.watch.repeats - repeats, proof)
+        repeats = system.watch.repeats - repeats
+        began_at = self._began_at
+        played = Played(fault, at - began_at, recovery_s, settled_at - began_at, sent, repeats, proof)
         self.outcome.played.append(played)
         self._say(f"{fault.name}: {recovery_s:.2f} s; {proof}")
         if fault.goal_s is not None and recovery_s > fault.goal_s + LATE_S:
@@ -140,10 +160,10 @@ class Campaign:
 
 
 def short(seed: int, say: Callable[[str], None]) -> Outcome:
-    """Play what fits into some two minutes, on one broker."""
-    return Campaign(seed, say).play([fault for fault in FAULTS if fault.in_short], [], for_s=0)
+    """Play what fits into some two minutes and a half."""
+    return Campaign(seed, say).play(ALL.those(lambda fault: fault.in_short)._replace(of_three_brokers=[]), for_s=0)
 
 
 def long(seed: int, say: Callable[[str], None], *, for_s: float) -> Outcome:
     """Play everything, again and again until the time is over."""
-    return Campaign(seed, say).play(FAULTS, FAULTS_OF_THREE_BROKERS, for_s=for_s)
+    return Campaign(seed, say).play(ALL, for_s=for_s)

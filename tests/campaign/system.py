@@ -1,31 +1,21 @@
 """The system under the campaign: servers, allocators, a load on them, and a watch over what they say."""
 
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
-
-from redis import Redis
+from typing import NamedTuple, Self
 
 from services.auditor.kafka import audit_topics
 from services.auditor.report import Report
 from services.settings import Settings
-from services.stack import ValkeyServer
-from services.stack.ports import LOOPBACK
-from tests.campaign.load import Load, digest
-from tests.campaign.proxy import Proxy
+from tests.campaign.load import Acknowledged, Load, digest
+from tests.campaign.redis import PARTITIONS, ClusterRedis, OneRedis
 from tests.campaign.servers import Kafka
 from tests.campaign.watch import Watch
 from tests.integration.running import RunningAllocator, create_topics, read_all
 
-if TYPE_CHECKING:
-    from tests.campaign.versions import Version
-
-PARTITIONS = 4
 STEADY_WITHIN_S = 60.0
 LOG_LINES_SHOWN = 60
 
@@ -34,37 +24,47 @@ class Broken(Exception):  # noqa: N818  it is what is to be shown
     """A promise was not kept; the text says which."""
 
 
+class Audited(NamedTuple):
+    """What the audit found, and which acknowledged commands the log does not hold."""
+
+    report: Report
+    lost: list[Acknowledged]
+
+
 class System:
-    """Allocators at work between a Kafka and a Redis; `with` starts and stops all of it but the Kafka.
+    """Allocators at work between a Kafka and a Redis; `with` starts and stops them, the load and the watch.
 
     Attributes:
         kafka: its brokers.
-        valkey: the Redis that allocators work with now.
-        redis_proxy: what stands between it and them.
+        redis: one Redis, or a cluster.
         settings: reach the servers without a proxy.
         allocators: those that are meant to run.
-        former: the version before this one, if there is one.
         load: what is sent.
         watch: what is said.
     """
 
-    def __init__(self, folder: Path, kafka: Kafka, *, seed: int, rate_per_s: int) -> None:
+    def __init__(
+        self, name: str, folder: Path, kafka: Kafka, redis: OneRedis | ClusterRedis, *, seed: int, rate_per_s: int
+    ) -> None:
+        """Prepare one on these servers; its topics and its group carry the name."""
         self.folder = folder
         self.kafka = kafka
-        self.valkey = ValkeyServer(folder / "redis-1")
-        self.settings = Settings(kafka_bootstrap_servers=kafka.address, redis_url=self.valkey.url)
+        self.redis = redis
+        self.settings = Settings(
+            kafka_bootstrap_servers=kafka.address,
+            redis_url=redis.url,
+            commands_topic=f"{name}.commands",
+            events_topic=f"{name}.events",
+            dead_letters_topic=f"{name}.dead-letters",
+            consumer_group=f"{name}.allocator",
+        )
         self.allocators: list[RunningAllocator] = []
-        self.former: Version | None = None
         self.load = Load(self.settings, seed=seed, rate_per_s=rate_per_s, partitions=PARTITIONS)
         self.watch = Watch(self.settings, PARTITIONS)
         self._stack = ExitStack()
-        self._valkeys = [self.valkey]
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.callback(self._stop_valkeys)
-            self.valkey.start()
-            self.redis_proxy = stack.enter_context(Proxy(port_of(self.valkey)))
             create_topics(self.settings, PARTITIONS, replication=self.kafka.replication)
             stack.callback(self._stop_allocators)
             self.restore()
@@ -78,13 +78,17 @@ class System:
 
     # ------------------------------------------------------------------------------------------------- allocators
 
-    def start_allocator(self, *, root: Path | None = None) -> RunningAllocator:
-        """Start one more, of the version in `root` if given; it need not be ready."""
+    def settings_of_allocators(self, redis_url: str | None = None) -> Settings:
+        """Give what allocators are started with: they reach the servers through proxies, where there are some."""
         proxied = {
             "kafka_bootstrap_servers": self.kafka.proxied,
-            "redis_url": f"redis://{LOOPBACK}:{self.redis_proxy.port}/0",
+            "redis_url": redis_url or self.redis.proxied_url,
         }
-        allocator = RunningAllocator(self.settings.model_copy(update=proxied), wait=False, root=root)
+        return self.settings.model_copy(update=proxied)
+
+    def start_allocator(self, *, root: Path | None = None, redis_url: str | None = None) -> RunningAllocator:
+        """Start one more, of the version in `root` and on another Redis if given; it need not be ready."""
+        allocator = RunningAllocator(self.settings_of_allocators(redis_url), wait=False, root=root)
         self.allocators.append(allocator)
         return allocator
 
@@ -135,45 +139,19 @@ class System:
         for allocator in self.allocators:
             allocator.__exit__(None, None, None)
 
-    # ------------------------------------------------------------------------------------------------------ state
+    # ------------------------------------------------------------------------------------------------- servers, load
 
-    def redis(self) -> Redis:
-        """Give a client that goes past the proxy."""
-        return Redis.from_url(self.valkey.url)
+    @property
+    def one_redis(self) -> OneRedis:
+        """The Redis of a system that has one."""
+        assert isinstance(self.redis, OneRedis)
+        return self.redis
 
-    def applied(self) -> list[int]:
-        """Give the applied offset of each partition, -1 for none."""
-        with self.redis() as redis:
-            return applied_in(redis)
-
-    @contextmanager
-    def redis_shut_off(self) -> Iterator[None]:
-        """Let no allocator reach Redis meanwhile."""
-        self.redis_proxy.refuses = True
-        self.redis_proxy.cut()
-        try:
-            yield
-        finally:
-            self.redis_proxy.refuses = False
-
-    def another_valkey(self) -> ValkeyServer:
-        """Start an empty Redis; `take_over` makes it the one that allocators work with."""
-        server = ValkeyServer(self.folder / f"redis-{len(self._valkeys) + 1}")
-        self._valkeys.append(server)
-        server.start()
-        return server
-
-    def take_over(self, server: ValkeyServer) -> None:
-        """Lead allocators to another Redis from now on, and end the one they had."""
-        former, self.valkey = self.valkey, server
-        self.redis_proxy.target = port_of(server)
-        self.redis_proxy.cut()
-        former.stop()
-        shutil.rmtree(data_of(former))
-
-    def _stop_valkeys(self) -> None:
-        for server in self._valkeys:
-            server.stop()
+    @property
+    def cluster(self) -> ClusterRedis:
+        """The Redis of a system that has a cluster."""
+        assert isinstance(self.redis, ClusterRedis)
+        return self.redis
 
     def let_load_go_on(self, commands: int) -> None:
         """Wait until so many more commands were acknowledged."""
@@ -193,21 +171,21 @@ class System:
         firsts = [self.load.first_sent_after(partition, sent_after) for partition in range(PARTITIONS)]
         return [None if first is None else self.watch.answered_at(p, first) for p, first in enumerate(firsts)]
 
-    def audit(self) -> Report:
-        """Stop the load, and prove that nothing was lost and that all that was sent was decided once."""
+    def audit(self) -> Audited:
+        """Stop the load, and look whether anything was lost, and whether all that was sent was decided once."""
         self.load.stop()
-        report = audit_topics(self.settings, wait_s=STEADY_WITHIN_S)
+        settings = self.settings.model_copy(update={"redis_url": self.redis.url})
+        report = audit_topics(settings, wait_s=STEADY_WITHIN_S, redis=True)
         if not report.holds:
             raise Broken(f"the audit does not hold: {json.dumps(report.as_json(), indent=1)}")
         log = {
             (record.partition, record.offset): digest(record.value)
             for record in read_all(self.settings, self.settings.commands_topic)
         }
-        for partition, acknowledged in enumerate(self.load.acknowledged):
-            for ack in acknowledged:
-                if log.get((partition, ack.offset)) != ack.digest:
-                    raise Broken(f"the log lost the command that was acknowledged at {partition}@{ack.offset}")
-        return report
+        acknowledged = ((partition, ack) for partition, own in enumerate(self.load.acknowledged) for ack in own)
+        return Audited(
+            report, [ack for partition, ack in acknowledged if log.get((partition, ack.offset)) != ack.digest]
+        )
 
 
 def are_at_work(allocators: list[RunningAllocator]) -> bool:
@@ -215,23 +193,6 @@ def are_at_work(allocators: list[RunningAllocator]) -> bool:
     shares = [allocator.partitions for allocator in allocators]
     owned = sorted(partition for share in shares for partition, state in share.items() if state == "working")
     return owned == [str(partition) for partition in range(PARTITIONS)] and all(map(len, shares[:PARTITIONS]))
-
-
-def applied_in(redis: Redis) -> list[int]:
-    """Give the applied offset of each partition, -1 for none."""
-    return [int(redis.hget(f"opd{{{partition}}}", "applied") or -1) for partition in range(PARTITIONS)]
-
-
-def port_of(server: ValkeyServer) -> int:
-    """Give the port that it listens on."""
-    port = urlsplit(server.url).port
-    assert port is not None
-    return port
-
-
-def data_of(server: ValkeyServer) -> Path:
-    """Give the folder that its data stand in."""
-    return server._data
 
 
 def tail(allocator: RunningAllocator) -> str:
