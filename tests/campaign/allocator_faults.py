@@ -2,12 +2,13 @@
 
 import signal
 import time
+from collections.abc import Callable
 from random import Random
 
 import psutil
 
 from tests.campaign.fault import Landed
-from tests.campaign.system import System
+from tests.campaign.system import RECOVERED_WITHIN_S, System
 
 
 def kill_allocator(system: System, _rng: Random) -> Landed:
@@ -22,7 +23,16 @@ def kill_allocator(system: System, _rng: Random) -> Landed:
 
 
 def stall_allocator(system: System, _rng: Random) -> Landed:
-    """SIGSTOP until the others have its partitions, then SIGCONT: it wakes up in the middle of its batch."""
+    """SIGSTOP until the others decide in its stead, then SIGCONT: it wakes up in the middle of its batch."""
+    return _stall(system, lambda: system.wait_until_answered(time.monotonic(), within_s=RECOVERED_WITHIN_S))
+
+
+def stall_allocator_for_a_moment_too_long(system: System, _rng: Random) -> Landed:
+    """SIGSTOP until the others have its partitions, then SIGCONT: its return takes them away again before they decide."""
+    return _stall(system, lambda: None)
+
+
+def _stall(system: System, wait: Callable[[], object]) -> Landed:
     victim = system.an_owner()
     owned = sorted(victim.partitions)
     others = [allocator for allocator in system.allocators if allocator is not victim]
@@ -30,6 +40,7 @@ def stall_allocator(system: System, _rng: Random) -> Landed:
     victim.process.send_signal(signal.SIGSTOP)
     system.until(lambda: psutil.Process(victim.process.pid).status() == psutil.STATUS_STOPPED, "it stands still")
     system.wait_until_shared(others)
+    wait()
     stalled_s = time.monotonic() - at
     victim.process.send_signal(signal.SIGCONT)
     return Landed(at, at, f"partitions {', '.join(owned)}; stood still for {stalled_s:.1f} s")

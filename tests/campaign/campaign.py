@@ -12,10 +12,9 @@ from tests.campaign.fault import CannotBePlayed, Fault
 from tests.campaign.faults import ALL, Faults
 from tests.campaign.redis import ClusterRedis, OneRedis
 from tests.campaign.servers import Kafka, one_broker, three_brokers
-from tests.campaign.system import Broken, System
+from tests.campaign.system import RECOVERED_WITHIN_S, Broken, System
 
 RATE_PER_S = 300
-RECOVERED_WITHIN_S = 60.0
 LATE_S = 4.0  # a goal missed by more is a failure; by less it may be the machine, and is only shown
 LOAD_BEFORE = 150
 

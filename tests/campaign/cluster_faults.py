@@ -11,7 +11,7 @@ from services.stack import ValkeyServer
 from tests.campaign.fault import Landed, went_back
 from tests.campaign.redis import PARTITIONS, applied_at, port_of
 from tests.campaign.redis_faults import flush, wait_until_missed
-from tests.campaign.system import Broken, System
+from tests.campaign.system import RECOVERED_WITHIN_S, Broken, System
 from tests.integration.running import RunningAllocator
 from tests.redis_cluster import replica_of, wait_until_well
 from tests.resharding import KeyByKey, move_at_once
@@ -122,7 +122,7 @@ def move_slot_key_by_key(system: System, rng: Random) -> Landed:
         system.let_load_go_on(ENOUGH_TO_LACK)
         moving.finish()
     healed_at = time.monotonic()
-    system.wait_until_answered(healed_at, within_s=60)
+    system.wait_until_answered(healed_at, within_s=RECOVERED_WITHIN_S)
     if sum(map(_rebuilds, system.allocators)) != rebuilt:
         raise Broken(f"partition {partition} was rebuilt because its slot moved")
     return Landed(at, healed_at, f"partition {partition}: its owner waited with {len(some)} of the keys gone")
@@ -146,7 +146,7 @@ def _wait_until_it_leads(system: System, replica: ValkeyServer) -> float:
 
 def _bring_back(system: System, server: ValkeyServer) -> None:
     """Start a node that was killed; it follows whoever leads now."""
-    system.wait_until_answered(time.monotonic(), within_s=60)
+    system.wait_until_answered(time.monotonic(), within_s=RECOVERED_WITHIN_S)
     server.start()
     wait_until_well(system.cluster.servers)
 

@@ -12,6 +12,13 @@ KILLED_GOAL_S, HANDED_OVER_GOAL_S, REDIS_BACK_GOAL_S = 7.0, 1.0, 2.0
 OF_ONE_REDIS = [
     Fault("allocator killed", allocator_faults.kill_allocator, KILLED_GOAL_S, handed_over=True),
     Fault("allocator stalled, woken", allocator_faults.stall_allocator, KILLED_GOAL_S, handed_over=True),
+    Fault(
+        "allocator stalled, woken at once",
+        allocator_faults.stall_allocator_for_a_moment_too_long,
+        KILLED_GOAL_S + HANDED_OVER_GOAL_S,
+        handed_over=True,
+        in_short=False,
+    ),
     Fault("allocator stopped", allocator_faults.terminate_allocator, HANDED_OVER_GOAL_S, handed_over=True),
     Fault("allocators 1, 4, 2", allocator_faults.scale, in_short=False),
     Fault("two versions rolled", version_faults.roll_versions),

@@ -9,7 +9,7 @@ from tests.campaign.fault import Landed
 from tests.campaign.proxy import Proxy, acknowledgements, nothing
 from tests.campaign.redis import PARTITIONS
 from tests.campaign.servers import leaders
-from tests.campaign.system import Broken, System
+from tests.campaign.system import RECOVERED_WITHIN_S, Broken, System
 
 SESSION_S = 6.0
 NOBODY = -1
@@ -96,7 +96,7 @@ def _kill_a_leader(system: System, rng: Random, topic: str) -> Landed:
     alive = next(other.address for other in system.kafka.brokers if other is not broker)
     system.until(lambda: _others_lead(alive, topic, victim), "others lead")
     healed_at = time.monotonic()
-    system.wait_until_answered(healed_at, within_s=60)
+    system.wait_until_answered(healed_at, within_s=RECOVERED_WITHIN_S)
     broker.start()
     led = sum(leader == victim for leader in before.values())
     return Landed(at, healed_at, f"broker {victim} led {led} partitions of {topic}, then others did")
