@@ -28,7 +28,7 @@ def stall_allocator(system: System, _rng: Random) -> Landed:
 
 
 def stall_allocator_for_a_moment_too_long(system: System, _rng: Random) -> Landed:
-    """SIGSTOP until the others have its partitions, then SIGCONT: its return takes them away again before they decide."""
+    """SIGSTOP until the others have its partitions, then SIGCONT: its return takes them away before they decide."""
     return _stall(system, lambda: None)
 
 
