@@ -13,7 +13,7 @@ REDIS_ANSWERS_WITHIN_S = 10.0
 
 
 class Cluster(RedisCluster):
-    """A client of Redis Cluster; no node to be reached, or none for a slot, is a lost connection like any other."""
+    """A client of Redis Cluster; no node to be reached, or none known for a slot, is a lost connection as any other."""
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Send one command to its node.
@@ -23,8 +23,9 @@ class Cluster(RedisCluster):
         """
         try:
             return await super().execute_command(*args, **kwargs)
-        except RedisClusterException as error:
-            raise NotConnected(str(error)) from error
+        # redis-py looks for attributes of nodes that it does not find, as while a slot moves to one that has none yet.
+        except (RedisClusterException, AttributeError) as error:
+            raise NotConnected(f"the cluster cannot be reached, or its slots are being moved: {error}") from error
 
 
 def connect_redis(url: str) -> RedisNode | RedisCluster:

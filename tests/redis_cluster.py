@@ -18,10 +18,10 @@ NODE_TIMEOUT_MS = 1_000
 
 
 @contextmanager
-def redis_cluster(folder: Path, *, replicas: bool = False) -> Iterator[list[ValkeyServer]]:
-    """Give the servers of a cluster that covers all slots: the masters, then the replicas in their order."""
+def redis_cluster(folder: Path, *, replicas: bool = False, spare: bool = False) -> Iterator[list[ValkeyServer]]:
+    """Give a cluster's servers: masters with all slots, their replicas in the same order, a master without slots."""
     # The bus listens on another port; by default that is 10,000 higher.
-    count = MASTERS * (2 if replicas else 1)
+    count = MASTERS * (2 if replicas else 1) + spare
     ports = free_ports(2 * count)
     servers = [
         ValkeyServer(
@@ -32,6 +32,7 @@ def redis_cluster(folder: Path, *, replicas: bool = False) -> Iterator[list[Valk
                 "cluster-port": ports[count + number],
                 "cluster-node-timeout": NODE_TIMEOUT_MS,
                 "cluster-replica-validity-factor": 0,
+                "cluster-allow-replica-migration": "no",  # a master whose last slot went stays one
                 "repl-diskless-sync-delay": 0,  # by default a replica waits 5 s for others that may come too
             },
         )
@@ -98,7 +99,8 @@ def _join(servers: list[ValkeyServer]) -> None:
         for node in nodes[1:]:
             node.execute_command("CLUSTER", "MEET", LOOPBACK, *met)
         until(lambda: all(_state(node)["cluster_known_nodes"] == str(len(nodes)) for node in nodes), "all have met")
-        for master, replica in zip(nodes[:MASTERS], nodes[MASTERS:], strict=False):
+        replicas = nodes[MASTERS:] if len(nodes) >= 2 * MASTERS else []
+        for master, replica in zip(nodes, replicas, strict=False):
             replica.execute_command("CLUSTER", "REPLICATE", master.execute_command("CLUSTER", "MYID"))
     wait_until_well(servers)
 

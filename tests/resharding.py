@@ -18,11 +18,11 @@ MIGRATE_WITHIN_MS = 5_000
 class KeyByKey:
     """A slot that goes key by key, as every version can; until `finish` two masters share its keys."""
 
-    def __init__(self, servers: list[ValkeyServer], key: str) -> None:
-        """Begin: the slot's master gives, another one takes."""
+    def __init__(self, servers: list[ValkeyServer], key: str, *, to: ValkeyServer | None = None) -> None:
+        """Begin: the slot's master gives, this or any other one takes."""
         self._slot = key_slot(key.encode())
         giving = master_of(servers, key)
-        taking = another_master(servers, giving)
+        taking = to or another_master(servers, giving)
         self._stack = ExitStack()
         self._nodes = [self._stack.enter_context(client_of(server)) for server in masters_of(servers)]
         self._giving = self._stack.enter_context(client_of(giving))
@@ -55,11 +55,11 @@ class KeyByKey:
             node.execute_command("CLUSTER", "SETSLOT", self._slot, "NODE", self._id)
 
 
-def move_at_once(servers: list[ValkeyServer], key: str) -> None:
-    """Move the slot as a whole (Valkey 9): one master has it until the other one has."""
+def move_at_once(servers: list[ValkeyServer], key: str, *, to: ValkeyServer | None = None) -> None:
+    """Move the slot as a whole (Valkey 9) to this or any other master: one has it until the other one has."""
     slot = key_slot(key.encode())
     giving = master_of(servers, key)
-    with client_of(giving) as source, client_of(another_master(servers, giving)) as target:
+    with client_of(giving) as source, client_of(to or another_master(servers, giving)) as target:
         source.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", id_of(target))
         until(lambda: master_of(servers, key) is not giving, "the slot has moved")
 
