@@ -16,7 +16,7 @@ from tests.integration.running import RunningAllocator
 from tests.redis_cluster import replica_of, wait_until_well
 from tests.resharding import KeyByKey, move_at_once
 
-ENOUGH_TO_LACK = 300
+ENOUGH_TO_LACK = 50
 
 
 def kill_master(system: System, rng: Random) -> Landed:
@@ -49,13 +49,14 @@ def lose_newest_writes(system: System, rng: Random) -> Landed:
         Redis.from_url(master.url, decode_responses=True) as leading,
         Redis.from_url(replica.url, decode_responses=True) as following,
     ):
-        leading.execute_command("ACL", "SETUSER", "default", "-psync")  # forgotten when it is started again
+        leading.execute_command("ACL", "SETUSER", "default", "-psync", "-sync")  # forgotten when it is started again
         leading.client_kill_filter(_type="replica")
         system.until(lambda: following.info("replication")["master_link_status"] == "down", "the replica is cut off")
-        system.let_load_go_on(ENOUGH_TO_LACK)
         following.readonly()
+        kept = [applied_at(following, each) for each in led]
+        system.until(lambda: _decided(leading, led) >= sum(kept) + ENOUGH_TO_LACK, "the master is ahead of it")
         at = time.monotonic()
-        proof = went_back(*([applied_at(node, each) for each in led] for node in (leading, following)))
+        proof = went_back([applied_at(leading, each) for each in led], kept)
     master.kill()
     taken = _wait_until_it_leads(system, replica)
     _bring_back(system, master)
@@ -71,14 +72,14 @@ def flush_master(system: System, rng: Random) -> Landed:
 
 
 def stall_master(system: System, rng: Random) -> Landed:
-    """SIGSTOP of a master until its replica leads, and SIGCONT: it still takes itself for the master then."""
+    """SIGSTOP of a master until its replica decides in its stead, and SIGCONT: it takes itself for the master still."""
     master, replica = _a_pair(system, rng)
     process = psutil.Process(master.process.pid)
     at = time.monotonic()
     process.suspend()
     try:
         taken = _wait_until_it_leads(system, replica)
-        system.let_load_go_on(ENOUGH_TO_LACK)
+        system.wait_until_answered(taken, within_s=RECOVERED_WITHIN_S)
     finally:
         process.resume()
     wait_until_well(system.cluster.servers)
@@ -105,8 +106,10 @@ def move_slots(system: System, rng: Random) -> Landed:
     before = [port_of(system.cluster.master_of(partition)) for partition in partitions]
     for partition in partitions:
         move_at_once(system.cluster.servers, partition_key(partition))
+    healed_at = time.monotonic()
+    wait_until_well(system.cluster.servers)
     after = [port_of(system.cluster.master_of(partition)) for partition in partitions]
-    return Landed(at, time.monotonic(), f"partitions {partitions} from ports {before} to {after}")
+    return Landed(at, healed_at, f"partitions {partitions} from ports {before} to {after}")
 
 
 def move_slot_key_by_key(system: System, rng: Random) -> Landed:
@@ -119,9 +122,10 @@ def move_slot_key_by_key(system: System, rng: Random) -> Landed:
         some = rng.sample(keys, len(keys) // 2)
         moving.move(some)
         system.until(lambda: _state_of(system, partition) == "waiting: Redis", "its owner waits")
-        system.let_load_go_on(ENOUGH_TO_LACK)
+        system.let_load_go_on(300)
         moving.finish()
     healed_at = time.monotonic()
+    wait_until_well(system.cluster.servers)
     system.wait_until_answered(healed_at, within_s=RECOVERED_WITHIN_S)
     if sum(map(_rebuilds, system.allocators)) != rebuilt:
         raise Broken(f"partition {partition} was rebuilt because its slot moved")
@@ -149,6 +153,10 @@ def _bring_back(system: System, server: ValkeyServer) -> None:
     system.wait_until_answered(time.monotonic(), within_s=RECOVERED_WITHIN_S)
     server.start()
     wait_until_well(system.cluster.servers)
+
+
+def _decided(master: Redis, partitions: list[int]) -> int:
+    return sum(applied_at(master, partition) for partition in partitions)
 
 
 def _state_of(system: System, partition: int) -> str | None:
