@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from redis import Redis
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from allocation_core.store import partition_key
 from services.errors import OpdError
@@ -106,7 +106,7 @@ class Place:
                 for partition in range(PARTITIONS):
                     for key in redis.scan_iter(match=f"{partition_key(partition)}*", count=1000):
                         redis.unlink(key)
-        except RedisError as error:
+        except (RedisError, RedisClusterException) as error:
             _log.warning("the demo's keys are still in Redis", error=str(error))
 
     def _clear_kafka(self, servers: str, settings: Settings) -> None:
@@ -138,7 +138,7 @@ def _refuse_a_used_redis(url: str) -> None:
     try:
         with _connect(url) as redis:
             used = any(redis.exists(partition_key(partition)) for partition in range(PARTITIONS))
-    except (RedisError, ValueError) as error:
+    except (RedisError, RedisClusterException, ValueError) as error:
         raise OpdError(
             f"the Redis of --redis does not answer: {error}\n"
             "try: look whether it runs there, or leave --redis out to have one started"

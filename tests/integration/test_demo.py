@@ -155,6 +155,7 @@ def test_a_redis_of_another_system_is_refused_and_not_touched(
         ("--patients=-1", 2, "patients: not -1"),
         ("--speed=-1", 2, "--speed"),
         ("--redis=redis://127.0.0.1:1", 1, "opd: the Redis of --redis does not answer"),
+        ("--redis=redis+cluster://127.0.0.1:1", 1, "opd: the Redis of --redis does not answer"),
         ("--redis=rubbish", 1, "opd: the Redis of --redis does not answer"),
         ("--report=/dev/null/report", 1, "opd: the report cannot be written"),
         ("--state-dir=/dev/null/state", 1, "opd: the state folder /dev/null/state cannot be used"),
