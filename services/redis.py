@@ -8,6 +8,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NotConnected
 from redis.exceptions import RedisClusterException
+from redis.exceptions import TimeoutError as NoReply
 
 REDIS_ANSWERS_WITHIN_S = 10.0
 
@@ -22,7 +23,12 @@ class Cluster(RedisCluster):
             RedisError: it failed; what redis-py raises of a cluster as a whole is none.
         """
         try:
-            return await super().execute_command(*args, **kwargs)
+            try:
+                return await super().execute_command(*args, **kwargs)
+            except (NotConnected, NoReply) as error:
+                # Else the next command may begin by asking the very node that is silent where the slots are now.
+                await self.initialize(last_failed_node_name=getattr(error, "last_failed_node_name", None))
+                raise
         # redis-py looks for attributes of nodes that it does not find, as while a slot moves to one that has none yet.
         except (RedisClusterException, AttributeError) as error:
             raise NotConnected(f"the cluster cannot be reached, or its slots are being moved: {error}") from error

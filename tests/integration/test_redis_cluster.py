@@ -1,20 +1,27 @@
 """The slot store and the allocator on a Redis Cluster of three masters and their replicas."""
 
+import asyncio
+import random
+import time
 from collections.abc import Iterator
 from random import Random
 
+import psutil
 import pytest
 from redis import Redis
+from redis.exceptions import TimeoutError as NoReply
 
+import services.redis
 from allocation_core.model import Model
 from allocation_core.store import partition_key
+from services.redis import connect_redis
 from services.settings import Settings
 from services.stack import ValkeyServer
 from tests.core.days import random_commands
 from tests.core.engines import StoreEngine, in_batches
 from tests.integration.running import RunningAllocator, create_topics, publish
 from tests.integration.test_allocator import a_random_day, audited
-from tests.redis_cluster import MASTERS, master_of, redis_cluster, url_of
+from tests.redis_cluster import MASTERS, master_of, redis_cluster, replica_of, url_of, wait_until_well
 from tests.waiting import until
 
 
@@ -93,3 +100,34 @@ def test_a_replica_takes_over_from_a_master_that_was_killed(on_cluster: Settings
         report = audited(on_cluster)
     master.start()
     assert report.commands == len(day)
+
+
+def test_a_silent_node_is_not_asked_where_the_slots_are(
+    cluster: list[ValkeyServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, patience_s = partition_key(0), 3.0
+    master = master_of(cluster, key)
+    replica, process = replica_of(cluster, master), psutil.Process(master.process.pid)
+    monkeypatch.setattr(services.redis, "REDIS_ANSWERS_WITHIN_S", patience_s)
+    monkeypatch.setattr(
+        random, "shuffle", lambda nodes: nodes.sort(key=lambda node: f":{node.port}/" not in master.url)
+    )
+
+    async def ask() -> float:
+        redis = connect_redis(url_of(cluster))
+        await redis.execute_command("HGET", key, "applied")
+        process.suspend()
+        try:
+            with Redis.from_url(replica.url, decode_responses=True) as node:
+                until(lambda: node.info("replication")["role"] == "master", "the replica leads")
+            with pytest.raises(NoReply):
+                await redis.execute_command("HGET", key, "applied")
+            began_at = time.monotonic()
+            await redis.execute_command("HGET", key, "applied")
+            return time.monotonic() - began_at
+        finally:
+            process.resume()
+            await redis.aclose()
+
+    assert asyncio.run(ask()) < patience_s
+    wait_until_well(cluster)
