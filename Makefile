@@ -20,7 +20,7 @@ test: $(READY) ## every test; needs no server of yours
 	@$(BIN)/python -m services.stack
 	@$(BIN)/python -m pytest $(OPTIONS)
 
-simulate-faults: $(READY) ## 20,000 simulated schedules of faults; others with OPTIONS=FIRST:LAST, one with its story with OPTIONS=SEED
+simulate-faults: $(READY) ## 20,000 simulated schedules of faults; OPTIONS=FIRST:LAST, ="FIRST:LAST redis" on a real one, or =SEED with its story
 	@$(BIN)/python -m tests.faults $(or $(OPTIONS),0:20000)
 
 lint: $(READY) ## ruff and mypy

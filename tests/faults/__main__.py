@@ -3,6 +3,7 @@
 python -m tests.faults 17               plays the schedule of seed 17 and tells its story
 python -m tests.faults 17 "no fence"    with that mistake planted
 python -m tests.faults 0:100000         plays many, and tells what was reached and what failed
+python -m tests.faults 0:1000 redis     plays them on a real Redis too, which must tell the same stories
 python -m tests.faults planted          searches anew for the seeds that show the planted mistakes
 """
 
@@ -11,10 +12,17 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from redis import Redis
+
+from services.stack import ValkeyServer
 from tests.faults.planted import PLANTED, mistaken
+from tests.faults.real_redis import RealRedis
 from tests.faults.schedule import Outcome, play
 from tests.faults.search import first_seed, keep_seeds
+from tests.faults.world import PARTITIONS
 
 STORY_LEAVES_OUT = ("check: done", "  end of ", "  read ")
 
@@ -26,6 +34,8 @@ def main(arguments: list[str]) -> int:
     if arguments[0] == "planted":
         return _search()
     first, _, last = arguments[0].partition(":")
+    if last and arguments[1:] == ["redis"]:
+        return _play_on_a_real_one(int(first), int(last))
     return _play_many(int(first), int(last)) if last else _tell(int(first), arguments[1:])
 
 
@@ -52,6 +62,24 @@ def _play_many(first: int, last: int) -> int:
     for name, reached in situations.most_common():
         _say(f"{reached:8}  {name}")
     _say(f"{last - first} schedules, {(last - first) / (time.monotonic() - began):.0f} a second, {failed} failed")
+    return int(bool(failed))
+
+
+def _play_on_a_real_one(first: int, last: int) -> int:
+    failed = 0
+    with TemporaryDirectory() as folder:
+        server = ValkeyServer(Path(folder))
+        server.start()
+        try:
+            with Redis.from_url(server.url) as redis:
+                for seed in range(first, last):
+                    outcome = play(seed, redis=RealRedis(redis, PARTITIONS))
+                    if outcome.breaches or outcome != play(seed):
+                        failed += 1
+                        _say(f"seed {seed}: {next(iter(outcome.breaches), 'another story than on the double')}")
+        finally:
+            server.stop()
+    _say(f"{last - first} schedules on a real Redis, {failed} failed")
     return int(bool(failed))
 
 

@@ -42,15 +42,11 @@ class Decided:
         """Give the sequence with one more command."""
         known = self._after.get(command.offset)
         if known is None:
-            model, self._model = self._model or self._replayed(), None
+            model, self._model = self._model or self.replayed(), None
             events = list(model.decide(command.command, command.timestamp_ms))
             known = self._after[command.offset] = Decided(self, command, events)
             known._model = model
         return known
-
-    def offsets(self) -> list[int]:
-        """Give where its commands stood."""
-        return [command.offset for command in self._commands()]
 
     def _commands(self) -> list[BatchedCommand]:
         commands = []
@@ -60,7 +56,8 @@ class Decided:
             at = at.before
         return commands[::-1]
 
-    def _replayed(self) -> Model:
+    def replayed(self) -> Model:
+        """Give a model that decided them."""
         model = Model()
         for command in self._commands():
             model.decide(command.command, command.timestamp_ms)
@@ -90,6 +87,10 @@ class RedisDouble:
     def nothing_decided(self, partition: int) -> Decided:
         """Give the state that a partition begins with."""
         return self._empty[partition].decided
+
+    def holds(self, partition: int, decided: Decided) -> bool:
+        """Whether the state is what these commands lead to."""
+        return self.partitions[partition].decided is decided
 
     def flush(self) -> None:
         """As FLUSHALL."""
@@ -132,10 +133,13 @@ class RedisDouble:
         """As check.lua."""
         self._guard(partition, generation, expected)
 
-    def read_outcomes(self, partition: int, generation: int, expected: int) -> dict[int, list[Event]]:
+    def read_outcomes(
+        self, partition: int, generation: int, expected: int, commands: Mapping[int, Command]
+    ) -> dict[int, list[Event]]:
         """As read_outcomes.lua."""
         found = self._guard(partition, generation, expected)
-        return {offset: events for _, batch in found.outcomes for offset, events in batch.items()}
+        stored = {offset: events for _, batch in found.outcomes for offset, events in batch.items()}
+        return {offset: stored[offset] for offset in commands if offset in stored}
 
     def decide(  # noqa: PLR0917  as decide_batch.lua takes them
         self,
@@ -239,11 +243,11 @@ class SlotStoreDouble(SlotStore):
     ) -> dict[int, list[Event]]:
         found = await self._world.ask_redis(
             f"outcomes {min(commands)}..{max(commands)}",
-            lambda: self._server.read_outcomes(self._partition, generation, expected),
+            lambda: self._server.read_outcomes(self._partition, generation, expected, commands),
         )
-        if found.keys() & commands.keys():
+        if found:
             self._world.reached("stored outcome read")
-        return {offset: found[offset] for offset in commands if offset in found}
+        return found
 
     async def check(self, *, generation: int, expected: int) -> None:
         await self._world.ask_redis("check", lambda: self._server.check(self._partition, generation, expected))

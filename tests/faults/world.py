@@ -21,6 +21,7 @@ from services.settings import Settings
 from tests.faults import kafka_double, redis_double
 from tests.faults.kafka_double import Broker, GroupConsumer, Send, StoredRecord
 from tests.faults.loop import PROCESS, Process, SimulatedLoop
+from tests.faults.real_redis import RealRedis
 from tests.faults.redis_double import Decided, RedisDouble
 from tests.services.memory import TOPICS
 
@@ -135,7 +136,7 @@ class World:
         situations: what was reached, how often.
     """
 
-    def __init__(self, seed: int, settings: Settings) -> None:
+    def __init__(self, seed: int, settings: Settings, redis: RealRedis | None = None) -> None:
         self.rng = Random(seed)
         self.loop = SimulatedLoop(self.rng)  # type: ignore[abstract]  # what tasks need of a loop is there
         self.settings = settings
@@ -146,7 +147,7 @@ class World:
         self.chaos = Chaos(self.rng)
         self.records_a_send = self.rng.choice((1, 1, 2, 3, 5))
         self.command_places = [TopicPartition(settings.commands_topic, number) for number in range(PARTITIONS)]
-        self.redis = RedisDouble(PARTITIONS)
+        self.redis = redis or RedisDouble(PARTITIONS)
         self.right: list[Decided] = [self.redis.nothing_decided(number) for number in range(PARTITIONS)]
         self.expected: list[list[EventPlace]] = [[] for _ in range(PARTITIONS)]
         self.poison: list[set[int]] = [set() for _ in range(PARTITIONS)]
