@@ -185,6 +185,12 @@ class Publisher:
         with contextlib.suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(1.0):
                 await producer.stop()
+                return
+        # What was never acknowledged keeps it from stopping: its tasks and connections would stay with the process.
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await producer.client.close()
+                await producer._sender.close()  # noqa: SLF001  aiokafka has no harder stop
 
 
 def _gzipped_batch() -> BatchBuilder:
