@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_COPY = """
+COPY = """
 local copy = {}
 for _, key in ipairs(redis.call("KEYS", "*")) do
   copy[#copy + 1] = key
@@ -32,7 +32,7 @@ for _, key in ipairs(redis.call("KEYS", "*")) do
 end
 return copy
 """
-_RESTORE = """
+RESTORE = """
 redis.call("FLUSHDB")
 for at = 1, #ARGV, 2 do
   redis.call("RESTORE", ARGV[at], 0, ARGV[at + 1])
@@ -92,11 +92,11 @@ class RealRedis:
     def roll_back(self, share: float) -> None:
         """Go back by a share of all that was ever written."""
         copy = self._history[int((1 - share) * (len(self._history) - 1))]
-        self._redis.eval(_RESTORE, 0, *copy)
+        self._redis.eval(RESTORE, 0, *copy)
         self._history.append(copy)
 
     def _written(self) -> None:
-        self._history.append(self._redis.eval(_COPY, 0))
+        self._history.append(self._redis.eval(COPY, 0))
 
     def fence(self, partition: int, generation: int) -> Marks:
         """Run fence.lua."""

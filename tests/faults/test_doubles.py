@@ -1,7 +1,10 @@
 """The doubles behave as the real servers do: the same questions, the same answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from random import Random
 from typing import Any, Protocol
 from unittest.mock import patch
 
@@ -10,14 +13,21 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.errors import CommitFailedError, IllegalStateError, NoOffsetForPartitionError
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as NoReply
 
 from allocation_core import store as scripts
 from allocation_core.store import BatchedCommand, Refusal, SlotStore
 from services.allocator import kafka as allocator_kafka
-from services.allocator.kafka import TailReader
+from services.allocator.kafka import Publisher, TailReader
+from services.allocator.owner import LogUnavailable
+from services.allocator.records import OutRecord
 from services.settings import Settings
+from services.stack.ports import LOOPBACK
+from tests.campaign.proxy import Proxy, acknowledgements, everything, nothing
+from tests.campaign.servers import one_broker
 from tests.core.commands import make_command
-from tests.faults.kafka_double import GroupConsumer, Listener, TailConsumer
+from tests.faults.kafka_double import GroupConsumer, Listener, Producer, TailConsumer
+from tests.faults.real_redis import COPY, RESTORE
 from tests.faults.redis_double import SlotStoreDouble
 from tests.faults.schedule import SETTINGS
 from tests.faults.world import Allocator, World
@@ -25,6 +35,22 @@ from tests.integration.running import create_topics
 from tests.services.memory import NOON_MS
 
 Told = list[Any]
+
+
+REPLY_WITHIN_S = 3.0
+
+
+@contextmanager
+def befalls(world: World, fault: str, what: str) -> Iterator[None]:
+    """Let a fault befall the next question of a kind."""
+    faults = [fault]
+
+    def pick(asked: str, **_: object) -> str:
+        return faults.pop() if faults and asked.startswith(what) else ""
+
+    with patch.object(world, "_pick", pick):
+        yield
+    assert not faults
 
 
 def in_a_world(play: Callable[[World], Coroutine[Any, Any, Told]]) -> Told:
@@ -45,11 +71,16 @@ class Store(Protocol):
     async def break_off(self) -> None: ...
     async def flush(self) -> None: ...
     async def late(self, generation: int, step: str) -> None: ...
+    async def copy(self) -> None: ...
+    async def bring_the_copy_back(self) -> None: ...
+    def replies_lost(self) -> AbstractContextManager[None]: ...
 
 
 class RealStore:
-    def __init__(self, redis: Any) -> None:
+    def __init__(self, redis: Any, proxy: Proxy) -> None:
         self._redis = redis
+        self._proxy = proxy
+        self._copy: list[bytes] = []
         self.slots = SlotStore(redis, 0)
 
     async def break_off(self) -> None:
@@ -61,6 +92,20 @@ class RealStore:
     async def late(self, generation: int, step: str) -> None:
         keys = ["opd{0}:o"] if step == "delete" else []
         await self.slots._call(scripts._CLEAR, generation, "an older clearing", step, *keys)
+
+    async def copy(self) -> None:
+        self._copy = await self._redis.eval(COPY, 0)
+
+    async def bring_the_copy_back(self) -> None:
+        await self._redis.eval(RESTORE, 0, *self._copy)
+
+    @contextmanager
+    def replies_lost(self) -> Iterator[None]:
+        self._proxy.swallows = everything
+        try:
+            yield
+        finally:
+            self._proxy.swallows = nothing
 
 
 class DoubledStore:
@@ -78,6 +123,15 @@ class DoubledStore:
     async def late(self, generation: int, step: str) -> None:
         server = self._world.redis
         (server.delete if step == "delete" else server.end_clear)(0, generation, -5)
+
+    async def copy(self) -> None:
+        self._copied = list(self._world.redis.partitions)
+
+    async def bring_the_copy_back(self) -> None:
+        self._world.redis.partitions[:] = self._copied
+
+    def replies_lost(self) -> AbstractContextManager[None]:
+        return befalls(self._world, "reply lost", "decide")
 
 
 def _commands(first: int) -> list[BatchedCommand]:
@@ -104,6 +158,8 @@ async def _ask_of_the_store(store: Store) -> Told:  # noqa: PLR0915  one story
             told.append((type(refusal).__name__, refusal.found))
         except ResponseError:
             told.append("an error")
+        except NoReply:
+            told.append("no reply")
 
     async def decide(generation: int, expected: int, committed: int, first: int, last: int) -> None:
         batch, digest = _commands(first), b"%d" % last
@@ -153,6 +209,18 @@ async def _ask_of_the_store(store: Store) -> Told:  # noqa: PLR0915  one story
     await ask(store.slots.fence(4))
     await ask(store.slots.check(generation=4, expected=-1))
     await decide(4, -1, 0, 0, 2)
+    await store.copy()
+    with store.replies_lost():
+        await decide(4, 2, 0, 3, 5)
+    await decide(4, 2, 0, 3, 5)
+    await ask(store.slots.check(generation=4, expected=5))
+    await outcomes(4, 5, 0, 3)
+    await ask(store.slots.fence(6))
+    await store.bring_the_copy_back()
+    await ask(store.slots.check(generation=6, expected=5))
+    await ask(store.slots.check(generation=4, expected=5))
+    await decide(4, 2, 0, 6, 8)
+    await outcomes(4, 8, 0, 3, 6)
     await store.flush()
     await decide(4, 2, 0, 3, 5)
     await ask(store.slots.fence(3))
@@ -161,8 +229,10 @@ async def _ask_of_the_store(store: Store) -> Told:  # noqa: PLR0915  one story
 
 def test_the_slot_store(every_redis: str) -> None:
     async def of_the_real_one() -> Told:
-        async with Redis.from_url(every_redis) as redis:
-            return await _ask_of_the_store(RealStore(redis))
+        with Proxy(int(every_redis.rpartition(":")[2].removesuffix("/0"))) as proxy:
+            url = f"redis://{LOOPBACK}:{proxy.port}/0"
+            async with Redis.from_url(url, socket_timeout=REPLY_WITHIN_S, retry=None) as redis:
+                return await _ask_of_the_store(RealStore(redis, proxy))
 
     async def of_the_double(world: World) -> Told:
         return await _ask_of_the_store(DoubledStore(world))
@@ -344,3 +414,134 @@ def test_the_group_its_consumer_and_the_reader_of_tails(settings: Settings) -> N
         return await _ask_of_kafka(DoubledKafka(world))
 
     assert in_a_world(of_the_double) == asyncio.run(of_the_real_one())
+
+
+# Kafka's producers, as the allocator uses them
+
+
+class Sending(Protocol):
+    """An owner that loses its partition, the next one, and what comes between the first and Kafka."""
+
+    events: TopicPartition
+    first: Publisher
+    second: Publisher
+    tails: TailReader
+
+    def acknowledgement_lost(self) -> AbstractContextManager[None]: ...
+    def send_held_back(self) -> AbstractContextManager[None]: ...
+
+
+async def _send_and_read(sending: Sending) -> Told:
+    told: Told = []
+
+    async def tail() -> list[bytes | None]:
+        bounds = await sending.tails.bounds(sending.events)
+        return [record.value for record in await sending.tails.read(sending.events, bounds.first, bounds.end)]
+
+    async def send(publisher: Publisher, *values: bytes) -> None:
+        try:
+            await publisher.send(sending.events.topic, 0, [OutRecord(b"k", value, ()) for value in values])
+        except LogUnavailable:
+            told.append("not acknowledged")
+
+    async def until_there_are(count: int) -> None:
+        async with asyncio.timeout(60):
+            while len(found := await tail()) < count:  # noqa: ASYNC110  Kafka tells nobody
+                await asyncio.sleep(0.1)
+        told.append(found)
+
+    await send(sending.first, b"a", b"b")
+    await until_there_are(2)
+    with sending.acknowledgement_lost():
+        await send(sending.first, b"c")
+    await send(sending.first, b"d")
+    await until_there_are(4)
+    with sending.send_held_back():
+        await send(sending.first, b"held")
+        told.append(await tail())  # this is what the next owner reads
+        await send(sending.second, b"newer")
+        told.append(await tail())
+    await until_there_are(6)
+    await send(sending.first, b"e")
+    await until_there_are(7)
+    return told
+
+
+class DoubledSending:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.events = TopicPartition(world.settings.events_topic, 0)
+        self.first, self.second = Publisher(world.settings), Publisher(world.settings)
+        self.tails = TailReader(world.settings)
+
+    def acknowledgement_lost(self) -> AbstractContextManager[None]:
+        return befalls(self._world, "reply lost", "send")
+
+    @contextmanager
+    def send_held_back(self) -> Iterator[None]:
+        with befalls(self._world, "lands late", "send"), patch.object(self._world, "rng", AsLateAsCanBe()):
+            yield
+
+
+class AsLateAsCanBe(Random):
+    """Lets the one who asks give up at once, and what it asked arrive at last; nothing else happens."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b if a else a
+
+    def random(self) -> float:
+        return 0.9
+
+
+class RealSending:
+    def __init__(self, settings: Settings, proxied: Settings, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self.events = TopicPartition(settings.events_topic, 0)
+        self.first, self.second = Publisher(proxied), Publisher(settings)
+        self.tails = TailReader(settings)
+
+    @contextmanager
+    def acknowledgement_lost(self) -> Iterator[None]:
+        self._proxy.swallows = acknowledgements
+        try:
+            yield
+        finally:
+            self._proxy.swallows = nothing
+
+    @contextmanager
+    def send_held_back(self) -> Iterator[None]:
+        self._proxy.hold()
+        try:
+            yield
+        finally:
+            self._proxy.release()
+
+
+def test_the_producers(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator_kafka, "ANSWER_WITHIN_S", REPLY_WITHIN_S)
+
+    async def of_the_real_ones() -> Told:
+        sending = RealSending(own, own.model_copy(update={"kafka_bootstrap_servers": kafka.proxied}), proxy)
+        await sending.tails.start()
+        try:
+            return await _send_and_read(sending)
+        finally:
+            for each in (sending.tails, sending.first, sending.second):
+                await each.stop()
+
+    async def of_the_doubles(world: World) -> Told:
+        allocator = Allocator(world, 1)
+        world.allocators.append(allocator)
+        world.fenced_at_s[allocator.process, 0] = 0.0
+        monkeypatch.setattr(allocator_kafka, "AIOKafkaConsumer", lambda **_: TailConsumer(world))
+        monkeypatch.setattr(allocator_kafka, "AIOKafkaProducer", lambda **_: Producer(world, allocator.process))
+        return await world.loop.spawn(allocator.process, _send_and_read(DoubledSending(world)))
+
+    with one_broker(tmp_path) as kafka:
+        assert kafka.proxy is not None
+        proxy = kafka.proxy
+        own = settings.model_copy(update={"kafka_bootstrap_servers": kafka.address})
+        create_topics(own, partitions=1)
+        told = asyncio.run(of_the_real_ones())
+    assert told.count("not acknowledged") == 2
+    assert in_a_world(of_the_doubles) == told
