@@ -377,17 +377,19 @@ class Owner:
 
     async def _said(self) -> None:
         """Wait until the batch before is acknowledged, and raise what kept it from being so."""
-        saying, self._saying = self._saying, None
-        if saying is not None:
-            await saying
+        if self._saying is not None:
+            try:
+                await self._saying
+            finally:  # not before: a stop waits for what is on its way
+                self._saying = None
 
     async def _settle(self) -> None:
         """Wait for what is still on its way, whatever becomes of it: only then may the marks be read again."""
-        saying, self._saying = self._saying, None
-        if saying is not None:
-            await asyncio.wait([saying])
-            if not saying.cancelled() and saying.exception() is not None:
+        if self._saying is not None:
+            await asyncio.wait([self._saying])
+            if not self._saying.cancelled() and self._saying.exception() is not None:
                 log.info("what was being said failed too", partition=self.partition)
+            self._saying = None
 
     async def _decide(
         self, records: Sequence[CommandRecord], commands: Mapping[int, Command]
