@@ -330,16 +330,14 @@ class Pool:
         return self.sessions.setdefault(doctor.doctor_id, Session(doctor))
 
     def _step_in(self, token: Token) -> None:
-        line = self._line_of(token)
-        if line is not None:
-            line.add(token)
+        if token.status in _ACTIVE:
+            self._line_of(token).add(token)
 
     def _step_out(self, token: Token) -> None:
-        line = self._line_of(token)
-        if line is not None:
-            line.remove(token)
+        self._line_of(token).remove(token)
 
-    def _line_of(self, token: Token) -> Line | None:
+    def _line_of(self, token: Token) -> Line:
+        """Give the line that an active token stands in."""
         if token.session is None:
             return self.waitlist
         match token.status:
@@ -347,7 +345,5 @@ class Pool:
                 return token.session.confirmed
             case Status.CHECKED_IN:
                 return token.session.checked_in
-            case Status.CALLED:
-                return token.session.called
             case _:
-                return None
+                return token.session.called
