@@ -1,0 +1,78 @@
+"""A saved state takes the place of an older one, or is refused and leaves everything as it was (spec §4)."""
+
+import pytest
+from redis import Redis as SyncRedis
+from redis.asyncio import Redis
+
+from allocation_core.loading import Loading
+from allocation_core.state import CommandState, DepartmentState
+from allocation_core.store import Marks, OtherVersion, Rewind, SlotStore, Superseded, Unfenced
+from allocation_core.stored_state import StoredPartition
+from tests.core.stored import APPLIED, OWNED, PARTITION, Refused, close, decide, everything, with_store, written
+
+
+def a_saved_state(department: str = "s") -> DepartmentState:
+    remembered = {b"s" * 16: CommandState(b"c" * 16, 20_780, None)}
+    return DepartmentState(f"h/{department}", day=20_780, sequence=4, arrivals=0, commands=remembered)
+
+
+@pytest.mark.parametrize(
+    ("offset", "generation", "refused"),
+    [
+        (9, OWNED + 1, Refused({}, Unfenced, "5")),
+        (9, OWNED - 1, Refused({}, Superseded, "5")),
+        (9, OWNED, Refused({"generation": None}, Unfenced, "-1")),
+        (9, OWNED, Refused({"version": "0"}, OtherVersion, "0")),
+        (APPLIED, OWNED, Refused({}, Rewind, "7")),
+        (APPLIED, None, Refused({}, Rewind, "7")),
+        (9, None, Refused({"clearing": "somebody's"}, Rewind, "7")),
+        (9, None, Refused({"clearing": "somebody's", "half": "1", "applied": None}, Rewind, "-1")),
+    ],
+)
+def test_a_loading_is_refused_where_it_does_not_belong(
+    offset: int, generation: int | None, refused: Refused, owned: str
+) -> None:
+    written(owned, **refused.stored)
+    before = everything(owned)
+
+    async def ask(_store: SlotStore, redis: Redis) -> None:
+        with pytest.raises(refused.refusal) as raised:
+            await Loading(redis, 0, offset=offset, generation=generation).load([a_saved_state()], b"saved")
+        assert type(raised.value) is refused.refusal
+        assert raised.value.found == refused.found
+
+    with_store(owned, ask)
+    assert everything(owned) == before
+
+
+@pytest.mark.parametrize("generation", [None, OWNED])
+def test_a_loaded_state_takes_the_place_of_the_one_before(generation: int | None, owned: str) -> None:
+    with SyncRedis.from_url(owned) as redis:
+        for number in range(1100):  # more than one call frees
+            redis.set(f"{PARTITION}:1:{number}", "x")
+
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        loading = Loading(redis, 0, offset=APPLIED + 1, generation=generation)
+        await loading.load([a_saved_state("s"), a_saved_state("t")], b"saved")
+        stored = StoredPartition(redis, 0)
+        assert await stored.marks() == Marks(APPLIED + 1, b"saved", half_written=False)
+        assert sorted([name async for name in stored.departments()]) == ["h/s", "h/t"]
+        found = await stored.read("h/t", indexes=True)
+        assert (found.state, found.faults) == (a_saved_state("t"), [])
+        # Nothing is left of what was there: no key, no outcome.
+        assert {key.split(b":")[1] for key in everything(owned) if b":" in key} == {b"d", b"2", b"3"}
+        assert await store.outcomes({3: close(3)}, generation=OWNED, expected=APPLIED + 1) == {}
+        await decide(store, APPLIED + 2, expected=APPLIED + 1)
+
+    with_store(owned, ask)
+
+
+def test_a_state_that_stands_nowhere_may_be_replaced_by_an_older_one(owned: str) -> None:
+    written(owned, half="1")
+
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        await Loading(redis, 0, offset=2).load([], b"saved")
+        assert await store.fence(OWNED) == Marks(2, b"saved", half_written=False)
+        assert [name async for name in StoredPartition(redis, 0).departments()] == []
+
+    with_store(owned, ask)

@@ -1,0 +1,333 @@
+"""What the slot store's scripts refuse, say and leave behind, call by call (spec §4)."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from redis import Redis as SyncRedis
+from redis.asyncio import Redis
+
+from allocation_core.store import (
+    NOTHING_APPLIED,
+    HalfWritten,
+    Marks,
+    OtherVersion,
+    Refusal,
+    Rewind,
+    SlotStore,
+    Superseded,
+    Unfenced,
+)
+from allocation_core.stored_state import StoredPartition
+from tests.core.stored import (
+    APPLIED,
+    OWNED,
+    PARTITION,
+    Refused,
+    a_batch,
+    close,
+    decide,
+    everything,
+    with_store,
+    written,
+)
+
+CALLS: dict[str, Callable[[SlotStore, int, int], Awaitable[Any]]] = {
+    "check": lambda store, generation, expected: store.check(generation=generation, expected=expected),
+    "decide": lambda store, generation, expected: decide(store, 90, generation=generation, expected=expected, last=90),
+    "outcomes": lambda store, generation, expected: store.outcomes(
+        {3: close(3)}, generation=generation, expected=expected
+    ),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("generation", "expected", "refused"),
+    [
+        (OWNED + 1, APPLIED, Refused({}, Unfenced, "5")),
+        (OWNED, APPLIED, Refused({"generation": None}, Unfenced, "-1")),
+        (OWNED - 1, APPLIED, Refused({}, Superseded, "5")),
+        (OWNED, APPLIED - 1, Refused({}, Rewind, "7")),
+        (OWNED, APPLIED + 1, Refused({}, Rewind, "7")),
+        (OWNED, APPLIED, Refused({"applied": None}, Rewind, "-1")),
+        (OWNED, APPLIED, Refused({"half": "1"}, HalfWritten, "7")),
+        (OWNED, APPLIED, Refused({"half": "1", "applied": None}, HalfWritten, "-1")),
+        (OWNED, APPLIED, Refused({"version": "0"}, OtherVersion, "0")),
+        # What cannot be read is told before who may read it, and that before where it stands.
+        (OWNED + 1, APPLIED, Refused({"version": "0"}, OtherVersion, "0")),
+        (OWNED + 1, APPLIED + 1, Refused({"half": "1"}, Unfenced, "5")),
+        (OWNED - 1, APPLIED + 1, Refused({"half": "1"}, Superseded, "5")),
+        (OWNED, APPLIED + 1, Refused({"half": "1"}, HalfWritten, "7")),
+    ],
+)
+def test_who_asks_for_another_state_than_is_stored_is_refused_and_changes_nothing(
+    call: str, generation: int, expected: int, refused: Refused, owned: str
+) -> None:
+    written(owned, **refused.stored)
+    before = everything(owned)
+
+    async def ask(store: SlotStore, _redis: Redis) -> None:
+        with pytest.raises(refused.refusal) as raised:
+            await CALLS[call](store, generation, expected)
+        assert type(raised.value) is refused.refusal
+        assert raised.value.found == refused.found
+
+    with_store(owned, ask)
+    assert everything(owned) == before
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_owner_is_not_refused(call: str, owned: str) -> None:
+    with_store(owned, lambda store, _: CALLS[call](store, OWNED, APPLIED))
+
+
+def test_an_empty_redis_has_applied_nothing(every_redis: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        assert await StoredPartition(redis, 0).marks() == Marks(NOTHING_APPLIED, b"", half_written=False)
+        assert await store.fence(0) == Marks(NOTHING_APPLIED, b"", half_written=False)
+        await store.check(generation=0, expected=NOTHING_APPLIED)
+
+    with_store(every_redis, ask)
+
+
+def test_a_fence_reads_the_marks_and_is_only_ever_raised(owned: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        marks = Marks(APPLIED, b"digest", half_written=False)
+        assert await store.fence(OWNED) == marks
+        assert await store.fence(OWNED + 5) == marks
+        with pytest.raises(Superseded, match="found 10"):
+            await store.fence(OWNED + 4)
+        await store.check(generation=OWNED + 5, expected=APPLIED)
+        written(owned, half="1")
+        assert await store.fence(OWNED + 5) == marks._replace(half_written=True)
+        assert await StoredPartition(redis, 0).marks() == marks._replace(half_written=True)
+        written(owned, version="2")
+        with pytest.raises(OtherVersion, match="found 2"):
+            await store.fence(OWNED + 6)
+
+    with_store(owned, ask)
+
+
+def test_partitions_are_each_on_their_own(owned: str) -> None:
+    async def ask(store: SlotStore, _redis: Redis) -> None:
+        assert await store.fence(1) == Marks(NOTHING_APPLIED, b"", half_written=False)
+        await decide(store, 0, expected=NOTHING_APPLIED, generation=1)
+        await store.clear(1)
+
+    before = everything(owned)
+    with_store(owned, ask, partition=1)
+    assert {key: value for key, value in everything(owned).items() if key.startswith(b"opd{0}")} == before
+
+
+@pytest.mark.parametrize("offsets", [(APPLIED,), (APPLIED + 1, APPLIED + 9)])
+def test_a_batch_holds_no_command_that_is_applied_or_behind_its_last(offsets: tuple[int, ...], owned: str) -> None:
+    before = everything(owned)
+
+    async def ask(store: SlotStore, _redis: Redis) -> None:
+        with pytest.raises(Exception, match="offset outside the batch"):
+            await decide(store, *offsets, expected=APPLIED, last=APPLIED + 8)
+
+    with_store(owned, ask)
+    assert everything(owned) == before
+
+
+# ------------------------------------------------------------------------------------------------------ what is decided
+
+
+def test_a_batch_without_commands_moves_the_marks_alone(owned: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        assert dict(await store.decide([], generation=OWNED, expected=7, committed=99, last=9, digest=b"last")) == {}
+        assert await StoredPartition(redis, 0).marks() == Marks(9, b"last", half_written=False)
+        assert sorted(await store.outcomes({3: close(3)}, generation=OWNED, expected=9)) == [3]
+
+    with_store(owned, ask)
+
+
+def test_outcomes_of_the_commands_that_are_asked_for_and_of_no_others(owned: str) -> None:
+    async def ask(store: SlotStore, _redis: Redis) -> None:
+        decided = await decide(store, 8, 9, 12, expected=APPLIED)
+        assert len(decided) == 3
+        assert list(decided) == [8, 9, 12]
+        last = await decide(store, 20, expected=12)
+        found = await store.outcomes({offset: close(offset) for offset in (9, 12)}, generation=OWNED, expected=20)
+        assert found == {offset: decided[offset] for offset in (9, 12)}
+        found = await store.outcomes({offset: close(offset) for offset in (12, 13, 20)}, generation=OWNED, expected=20)
+        assert found == {12: decided[12], 20: last[20]}
+        assert await store.outcomes({21: close(21)}, generation=OWNED, expected=20) == {}
+
+    with_store(owned, ask)
+
+
+def test_an_outcome_is_read_of_the_batches_that_hold_it_alone(owned: str) -> None:
+    """What an owner that takes over asks for may be little, and what is stored much."""
+
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        for offset in (8, 9):
+            await decide(store, offset, expected=offset - 1)
+        # A batch that cannot be read any more hurts only who needs it.
+        await redis.hset(f"{PARTITION}:o", mapping={"7": b"\xc1", "9": b"\xc1"})
+        assert sorted(await store.outcomes({8: close(8)}, generation=OWNED, expected=9)) == [8]
+
+    with_store(owned, ask)
+
+
+# ------------------------------------------------------------------------------------------------------ beginning anew
+
+
+def test_a_cleared_partition_is_empty_and_still_owned(owned: str) -> None:
+    with SyncRedis.from_url(owned) as redis:
+        for number in range(1100):  # more than one deletion takes
+            redis.set(f"{PARTITION}:9:{number}", "x")
+        redis.set("opd{00}:1:p", "another's")
+
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        written(owned, half="1")
+        await store.clear(OWNED)
+        await store.check(generation=OWNED, expected=NOTHING_APPLIED)
+        assert await store.fence(OWNED) == Marks(NOTHING_APPLIED, b"", half_written=False)
+        assert sorted(await redis.keys()) == [b"opd{00}:1:p", b"opd{0}"]
+        assert await redis.hgetall(PARTITION) == {b"generation": b"5", b"version": b"1", b"half": b"0"}
+
+    with_store(owned, ask)
+
+
+@pytest.mark.parametrize(("generation", "refusal"), [(OWNED + 1, Unfenced), (OWNED - 1, Superseded)])
+def test_only_its_owner_clears_a_partition(generation: int, refusal: type[Refusal], owned: str) -> None:
+    before = everything(owned)
+
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        with pytest.raises(refusal, match="found 5"):
+            await store.clear(generation)
+        await redis.flushall()
+        with pytest.raises(Unfenced, match="found -1"):
+            await store.clear(generation)
+        assert not await redis.keys()
+
+    with_store(owned, ask)
+    assert before
+
+
+class Interrupted:
+    """A client that does something else before its first search for keys goes on."""
+
+    def __init__(self, redis: Redis, meanwhile: Callable[[], Awaitable[Any]]) -> None:
+        self._redis, self._meanwhile = redis, meanwhile
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        return await self._redis.execute_command(*args, **options)  # type: ignore[no-untyped-call]  # it carries none
+
+    async def scan_iter(self, match: str, count: int) -> Any:
+        found = [key async for key in self._redis.scan_iter(match=match, count=count)]
+        await self._meanwhile()
+        for key in found:
+            yield key
+
+
+def test_until_it_is_over_a_clearing_leaves_nothing_to_build_upon(owned: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        async def is_half_written() -> None:
+            with pytest.raises(HalfWritten, match="found -1"):
+                await decide(store, 0, expected=NOTHING_APPLIED)
+            assert (await store.fence(OWNED)).half_written
+
+        await SlotStore(Interrupted(redis, is_half_written), 0).clear(OWNED)
+        await decide(store, 0, expected=NOTHING_APPLIED)
+
+    with_store(owned, ask)
+
+
+def test_a_clearing_that_comes_late_deletes_nothing_that_was_built_since(owned: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        async def another_clears_and_decides() -> None:
+            await store.clear(OWNED)
+            await decide(store, 0, expected=NOTHING_APPLIED)
+
+        with pytest.raises(HalfWritten, match="found 0"):
+            await SlotStore(Interrupted(redis, another_clears_and_decides), 0).clear(OWNED)
+        assert sorted(await store.outcomes({0: close(0)}, generation=OWNED, expected=0)) == [0]
+
+    with_store(owned, ask)
+
+
+def test_a_clearing_that_comes_into_another_one_is_refused(owned: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        async def another_begins() -> None:
+            await redis.hset(PARTITION, mapping={"half": "1", "clearing": "another"})
+
+        with pytest.raises(HalfWritten, match="found -1"):
+            await SlotStore(Interrupted(redis, another_begins), 0).clear(OWNED)
+        assert (await store.fence(OWNED)).half_written
+
+    with_store(owned, ask)
+
+
+# --------------------------------------------------------------------------------------------------- what operators say
+
+
+def test_an_operator_marks_a_state_as_not_to_be_built_upon(owned: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        stored = StoredPartition(redis, 0)
+        assert await stored.mark_for_rebuild() == APPLIED
+        with pytest.raises(HalfWritten):
+            await store.check(generation=OWNED, expected=APPLIED)
+        written(owned, version="3")
+        with pytest.raises(OtherVersion, match="found 3"):
+            await stored.mark_for_rebuild()
+        with pytest.raises(OtherVersion, match="found 3"):
+            await stored.forget_generation()
+
+    with_store(owned, ask)
+
+
+def test_an_operator_lets_a_group_that_began_anew_own_a_partition(owned: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        stored = StoredPartition(redis, 0)
+        assert await stored.forget_generation() == APPLIED
+        assert await stored.forget_generation() is None
+        with pytest.raises(Unfenced, match="found -1"):
+            await store.check(generation=OWNED, expected=APPLIED)
+        assert await store.fence(1) == Marks(APPLIED, b"digest", half_written=False)
+
+    with_store(owned, ask)
+
+
+def test_of_an_empty_partition_an_operator_changes_nothing(every_redis: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        stored = StoredPartition(redis, 0)
+        assert await stored.mark_for_rebuild() is None
+        assert await stored.forget_generation() is None
+        assert not await redis.keys()
+        await store.fence(2)
+        assert await stored.mark_for_rebuild() is None
+        assert await stored.forget_generation() == NOTHING_APPLIED
+
+    with_store(every_redis, ask)
+
+
+def test_a_department_that_is_not_there_is_read_as_none(owned: str) -> None:
+    async def ask(_store: SlotStore, redis: Redis) -> None:
+        stored = StoredPartition(redis, 0)
+        assert [name async for name in stored.departments()] == ["h/d"]
+        found = await stored.read("h/e")
+        assert found == (Marks(APPLIED, b"digest", half_written=False), 1, None, [])
+        written(owned, half="1")
+        assert (await stored.read("h/d")).marks == Marks(APPLIED, b"digest", half_written=True)
+        written(owned, version="0")
+        with pytest.raises(OtherVersion, match="found 0"):
+            await stored.read("h/d")
+        await redis.flushall()
+        assert await stored.read("h/d") == (Marks(NOTHING_APPLIED, b"", half_written=False), 0, None, [])
+
+    with_store(owned, ask)
+
+
+def test_each_department_is_named_once_however_many_there_are(every_redis: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        await store.fence(OWNED)
+        batch = [command for number in range(1000) for command in a_batch(number, department=f"d{number}")]
+        await store.decide(batch, generation=OWNED, expected=-1, committed=0, last=999, digest=b"")
+        names = [name async for name in StoredPartition(redis, 0).departments()]
+        assert sorted(names) == sorted(f"h/d{number}" for number in range(1000))
+
+    with_store(every_redis, ask)
