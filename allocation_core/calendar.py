@@ -56,8 +56,6 @@ def read_token_id(text: str, facility_id: str, department_id: str) -> tuple[int,
     if not text.startswith(prefix):
         return None
     day_digits, _, no_digits = text[len(prefix) :].partition(".")
-    if len(day_digits) != 8 or not _are_digits(day_digits):
-        return None
     if len(no_digits) > _TOKEN_NO_DIGITS or not _are_digits(no_digits) or no_digits[0] == "0":
         return None
     try:

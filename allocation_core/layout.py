@@ -43,10 +43,6 @@ class Header(NamedTuple):
     doctors: int
     first_bucket: int
 
-    def pack(self) -> bytes:
-        """Give it as Redis keeps it."""
-        return _pack_values(*self)
-
     @classmethod
     def unpack(cls, packed: bytes) -> "Header":
         """Read it."""

@@ -75,3 +75,19 @@ def written(url: str, **fields: str | None) -> None:
                 redis.hdel(PARTITION, name)
             else:
                 redis.hset(PARTITION, name, value)
+
+
+class Interrupted:
+    """A client that does something else before its first search for keys goes on."""
+
+    def __init__(self, redis: Redis, meanwhile: Callable[[], Awaitable[Any]]) -> None:
+        self._redis, self._meanwhile = redis, meanwhile
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        return await self._redis.execute_command(*args, **options)  # type: ignore[no-untyped-call]  # it carries none
+
+    async def scan_iter(self, match: str, count: int) -> Any:
+        found = [key async for key in self._redis.scan_iter(match=match, count=count)]
+        await self._meanwhile()
+        for key in found:
+            yield key

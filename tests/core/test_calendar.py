@@ -46,6 +46,7 @@ def test_token_id_is_read_as_it_is_written() -> None:
     assert token_id("blr1", "cardiology", "2026-11-23", 17) == "blr1.cardiology.20261123.17"
     assert read_token_id("blr1.cardiology.20261123.17", "blr1", "cardiology") == (DAY, 17)
     assert read_token_id("blr1.cardiology.00010101.1", "blr1", "cardiology") == (-719162, 1)
+    assert read_token_id("blr1.cardiology.20261123.999999999999999", "blr1", "cardiology") == (DAY, 10**15 - 1)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,13 @@ def test_token_id_is_read_as_it_is_written() -> None:
         "blr1.cardiology.20261131.17",
         "blr1.cardiology.00001231.17",
         "blr1.cardiology.2026-1-1.17",
+        "blr1.cardiology.2026W471.17",
+        "blr1.cardiology.2026W47-1.17",
+        "blr1.cardiology.2026-11-23.17",
+        "blr1.cardiology.2026.17",
+        "blr1.cardiology.+2261123.17",
+        "blr1.cardiology.2026 123.17",
+        "blr1.cardiology.2026112\u0663.17",
         "blr1.cardiology..17",
         ".cardiology.20261123.17",
         "blr1.neurology.20261123.17",

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from allocation_core.calendar import DAY_MS, date_of_day, day_of_timestamp
-from allocation_core.model import Model
+from allocation_core.model import Department, Model
+from allocation_core.state import DepartmentState, state_of
 from schemas.commands import ANY_COMMAND
 from schemas.events import Event
 from schemas.words import Source
@@ -294,6 +295,24 @@ def test_a_weekday_or_date_turns_at_midnight_utc(clinic: Clinic) -> None:
     clinic.timestamp_ms += 1
     assert clinic.request("p2", day=TODAY - 1) == ["CommandRejected DATE_IN_PAST"]
     assert clinic.request("p2", day=TODAY + 181) == ["TokenConfirmed h.d.20270523.1 by a"]
+
+
+def test_model_s_department_begins_with_nothing() -> None:
+    assert state_of(Department("h", "d")) == DepartmentState("h/d")
+
+
+def test_model_counts_arrivals_and_preemptions_one_by_one() -> None:
+    model = Model()
+    clinic = Clinic(model)
+    clinic.register("a", 1, NINE)
+    clinic.request("p1")
+    clinic.request("p2", "EMERGENCY")
+    clinic.cancel(2)
+    clinic.request("p3", "EMERGENCY")
+    state = state_of(model.departments["h", "d"])
+    assert state.arrivals == 3
+    assert [token.arrival for token in state.tokens.values()] == [1, 2, 3]
+    assert [token.times_preempted for token in state.tokens.values()] == [2, 0, 0]
 
 
 def test_model_forgets_what_is_a_week_over() -> None:

@@ -8,7 +8,18 @@ from allocation_core.loading import Loading
 from allocation_core.state import CommandState, DepartmentState
 from allocation_core.store import Marks, OtherVersion, Rewind, SlotStore, Superseded, Unfenced
 from allocation_core.stored_state import StoredPartition
-from tests.core.stored import APPLIED, OWNED, PARTITION, Refused, close, decide, everything, with_store, written
+from tests.core.stored import (
+    APPLIED,
+    OWNED,
+    PARTITION,
+    Interrupted,
+    Refused,
+    close,
+    decide,
+    everything,
+    with_store,
+    written,
+)
 
 
 def a_saved_state(department: str = "s") -> DepartmentState:
@@ -74,5 +85,27 @@ def test_a_state_that_stands_nowhere_may_be_replaced_by_an_older_one(owned: str)
         await Loading(redis, 0, offset=2).load([], b"saved")
         assert await store.fence(OWNED) == Marks(2, b"saved", half_written=False)
         assert [name async for name in StoredPartition(redis, 0).departments()] == []
+
+    with_store(owned, ask)
+
+
+def test_an_empty_redis_takes_a_saved_state(every_redis: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        await Loading(redis, 0, offset=APPLIED).load([], b"saved")
+        assert await store.fence(OWNED) == Marks(APPLIED, b"saved", half_written=False)
+
+    with_store(every_redis, ask)
+
+
+def test_a_loading_that_comes_late_frees_nothing_that_was_loaded_since(owned: str) -> None:
+    async def ask(_store: SlotStore, redis: Redis) -> None:
+        async def another_is_loaded() -> None:
+            await Loading(redis, 0, offset=APPLIED + 2).load([a_saved_state("t")], b"newer")
+
+        late = Loading(Interrupted(redis, another_is_loaded), 0, offset=APPLIED + 1)
+        with pytest.raises(Rewind, match="found 9"):
+            await late.load([a_saved_state("s")], b"older")
+        found = await StoredPartition(redis, 0).read("h/t", indexes=True)
+        assert (found.state, found.faults) == (a_saved_state("t"), [])
 
     with_store(owned, ask)

@@ -1,7 +1,8 @@
 """What the slot store's scripts refuse, say and leave behind, call by call (spec §4)."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from redis import Redis as SyncRedis
@@ -17,12 +18,14 @@ from allocation_core.store import (
     SlotStore,
     Superseded,
     Unfenced,
+    record_digest,
 )
 from allocation_core.stored_state import StoredPartition
 from tests.core.stored import (
     APPLIED,
     OWNED,
     PARTITION,
+    Interrupted,
     Refused,
     a_batch,
     close,
@@ -192,6 +195,15 @@ def test_a_cleared_partition_is_empty_and_still_owned(owned: str) -> None:
     with_store(owned, ask)
 
 
+def test_a_partition_that_holds_nothing_can_be_cleared(every_redis: str) -> None:
+    async def ask(store: SlotStore, _redis: Redis) -> None:
+        await store.fence(OWNED)
+        await store.clear(OWNED)
+        await store.check(generation=OWNED, expected=NOTHING_APPLIED)
+
+    with_store(every_redis, ask)
+
+
 @pytest.mark.parametrize(("generation", "refusal"), [(OWNED + 1, Unfenced), (OWNED - 1, Superseded)])
 def test_only_its_owner_clears_a_partition(generation: int, refusal: type[Refusal], owned: str) -> None:
     before = everything(owned)
@@ -206,22 +218,6 @@ def test_only_its_owner_clears_a_partition(generation: int, refusal: type[Refusa
 
     with_store(owned, ask)
     assert before
-
-
-class Interrupted:
-    """A client that does something else before its first search for keys goes on."""
-
-    def __init__(self, redis: Redis, meanwhile: Callable[[], Awaitable[Any]]) -> None:
-        self._redis, self._meanwhile = redis, meanwhile
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        return await self._redis.execute_command(*args, **options)  # type: ignore[no-untyped-call]  # it carries none
-
-    async def scan_iter(self, match: str, count: int) -> Any:
-        found = [key async for key in self._redis.scan_iter(match=match, count=count)]
-        await self._meanwhile()
-        for key in found:
-            yield key
 
 
 def test_until_it_is_over_a_clearing_leaves_nothing_to_build_upon(owned: str) -> None:
@@ -331,3 +327,28 @@ def test_each_department_is_named_once_however_many_there_are(every_redis: str) 
         assert sorted(names) == sorted(f"h/d{number}" for number in range(1000))
 
     with_store(every_redis, ask)
+
+
+def test_a_department_that_is_moved_while_names_are_read_is_named_once() -> None:
+    """Redis gives a field of a growing hash twice now and then."""
+
+    class Growing:
+        replies: ClassVar = [[b"7", [b"h/d", b"h/e"]], [b"0", [b"h/e", b"h/f"]]]
+
+        async def execute_command(self, *_: Any, **_options: Any) -> Any:
+            return self.replies.pop(0)
+
+        def scan_iter(self, match: str, count: int) -> Any:
+            raise NotImplementedError
+
+    async def names() -> list[str]:
+        return [name async for name in StoredPartition(Growing(), 0).departments()]
+
+    assert asyncio.run(names()) == ["h/d", "h/e", "h/f"]
+
+
+def test_a_record_s_digest_tells_key_from_value() -> None:
+    records = [(None, None), (b"a", None), (None, b"a"), (b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"b", b"a")]
+    assert len({record_digest(key, value) for key, value in records}) == len(records)
+    assert record_digest(b"a", b"b") == record_digest(b"a", b"b")
+    assert record_digest(None, None) == record_digest(b"", b"")
