@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.commands import CancelToken, CancelTokenData
-from schemas.wire import LAST_TIMESTAMP_MS, rfc3339, write_event
+from schemas.events import Event
+from schemas.wire import LAST_TIMESTAMP_MS, rfc3339, write_event, write_events
 
 SUBJECT = "blr1.cardiology.20261123.17"
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=64)
@@ -93,6 +94,29 @@ def test_an_event_is_what_plain_json_dumps_writes(
     }
     plain = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
     assert write(a_command(command_id, **handed_on), data) == plain
+
+
+def test_the_events_of_a_command_stand_under_its_place_and_are_numbered_from_0() -> None:
+    command = a_command("desk-1", correlationid="visit-5512")
+    events = [
+        Event("TokenCancelled", 42, {"token_id": SUBJECT}),
+        Event("TokenPromoted", 43, {"token_id": SUBJECT}),
+        Event("CommandRejected", 44, {}),
+    ]
+    written = [
+        write_event(
+            event_id=f"3-1207-{n}",
+            event_type=event.type,
+            time="2026-11-23T00:00:00.007Z",
+            sequence=event.sequence,
+            command=command,
+            data=event.data,
+        )
+        for n, event in enumerate(events)
+    ]
+    for first in range(4):
+        assert write_events(3, 1207, 1_795_392_000_007, command, events, first=first) == written[first:]
+    assert write_events(3, 1207, 1_795_392_000_007, command, events) == written
 
 
 @pytest.mark.parametrize(
