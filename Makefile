@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint up bench campaign simulate-faults fuzz
+.PHONY: help install demo test coverage mutation lint up bench campaign simulate-faults fuzz
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,13 @@ test: $(READY) ## every test; needs no server of yours
 
 simulate-faults: $(READY) ## 20,000 simulated schedules of faults; OPTIONS=FIRST:LAST, ="FIRST:LAST redis" on a real one, or =SEED with its story
 	@$(BIN)/python -m tests.faults $(or $(OPTIONS),0:20000)
+
+coverage: $(READY) ## every branch of the rules and the contract, in Python and every line in Lua, is run by a test
+	@$(BIN)/coverage run -m pytest -q -p tests.once -p tests.lua_lines tests/core tests/schemas
+	@$(BIN)/coverage report
+
+mutation: $(READY) ## what no test would notice if it were wrong; OPTIONS=--help
+	@$(BIN)/python -m tests.mutation $(OPTIONS)
 
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check .

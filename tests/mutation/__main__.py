@@ -1,0 +1,88 @@
+"""Mutation testing: what no test would notice if it were wrong.
+
+python -m tests.mutation                   all targets
+python -m tests.mutation model lua         some of them
+python -m tests.mutation model --only Pool.least_loaded     the mutants whose name has this pattern
+python -m tests.mutation model --list      their names
+
+A survivor that is not in survivors.toml, or one there that is found now, fails.
+"""
+
+import argparse
+import os
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.mutation.session import Forks
+from tests.mutation.targets import TARGETS
+
+_SURVIVORS = Path(__file__).with_name("survivors.toml")
+
+
+def main() -> int:
+    """Do what the arguments say; 1 where the survivors are not those that are listed."""
+    arguments = argparse.ArgumentParser(prog="make mutation", description=__doc__)
+    arguments.formatter_class = argparse.RawDescriptionHelpFormatter
+    arguments.add_argument(
+        "targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all if none is named"
+    )
+    arguments.add_argument("--only", default="", metavar="PATTERN")
+    arguments.add_argument("--list", action="store_true")
+    arguments.add_argument("--verbose", action="store_true", help="tell of each mutant")
+    options = arguments.parse_args()
+    os.nice(19)
+    failed = [name for name in options.targets or TARGETS if not _is_as_listed(name, options)]
+    return int(bool(failed))
+
+
+def _is_as_listed(name: str, options: argparse.Namespace) -> bool:
+    mutants = [mutant for mutant in TARGETS[name].mutants() if re.search(options.only, mutant.name)]
+    if options.list:
+        _say("\n".join(mutant.name for mutant in mutants))
+        return True
+    forks = Forks(mutants, _say if options.verbose else lambda _: None)
+    quiet = [
+        "-p",
+        "tests.once",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:logging",
+        "--assert=plain",
+        "--tb=no",
+        "-qq",
+        "--no-summary",
+    ]
+    code = pytest.main([*quiet, *TARGETS[name].tests], plugins=[forks])
+    if code != pytest.ExitCode.OK:
+        _say(f"{name}: pytest ended with {code!r}")
+        return False
+    there = {mutant.name for mutant in mutants}
+    survived = {mutant.name for mutant in forks.survivors}
+    listed = _listed() & there
+    new, found = sorted(survived - listed), sorted(listed - survived)
+    for mutant in new:
+        _say(f"no test finds: {mutant}")
+    for mutant in found:
+        _say(f"listed as a survivor, but found: {mutant}")
+    counts = f"{forks.killed} found, {len(survived & listed)} survived as listed, {len(new)} new"
+    _say(f"{name}: {len(mutants)} mutants, {counts}")
+    return not new and not found
+
+
+def _listed() -> set[str]:
+    groups = tomllib.loads(_SURVIVORS.read_text(encoding="utf-8")).get("survivors", [])
+    return {mutant for group in groups for mutant in group["mutants"]}
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
