@@ -23,6 +23,7 @@ def day_of_date(text: str) -> int:
     return date.fromisoformat(text).toordinal() - _EPOCH
 
 
+@lru_cache(maxsize=4096)
 def date_of_day(day: int) -> str:
     """Give the date `yyyy-mm-dd` of a day since 1970-01-01."""
     return date.fromordinal(day + _EPOCH).isoformat()
@@ -33,12 +34,13 @@ def weekday_of(day: int) -> Weekday:
     return _WEEKDAYS[(day + _THURSDAY) % 7]
 
 
+@lru_cache(maxsize=4096)
 def yyyymmdd(text: str) -> str:
     """Give a date `yyyy-mm-dd` as it stands in a token id."""
     return text.replace("-", "")
 
 
-def token_id(facility_id: str, department_id: str, date_text: str, token_no: int) -> str:
+def token_id(facility_id: str, department_id: str, date_text: str, token_no: int | str) -> str:
     """Give the id of a department's token: `{facility_id}.{department_id}.{yyyymmdd}.{token_no}`."""
     return f"{facility_id}.{department_id}.{yyyymmdd(date_text)}.{token_no}"
 
@@ -52,17 +54,23 @@ def read_token_id(text: str, facility_id: str, department_id: str) -> tuple[int,
     Returns:
         The date as days since 1970-01-01 and the token_no; None for a text that is no token id of the department.
     """
-    prefix = f"{facility_id}.{department_id}."
-    if not text.startswith(prefix):
+    parts = text.split(".")  # no facility and no department has a dot in its id
+    if len(parts) != 4 or parts[0] != facility_id or parts[1] != department_id:
         return None
-    day_digits, _, no_digits = text[len(prefix) :].partition(".")
-    if len(no_digits) > _TOKEN_NO_DIGITS or not _are_digits(no_digits) or no_digits[0] == "0":
-        return None
-    try:
-        day = day_of_date(f"{day_digits[:4]}-{day_digits[4:6]}-{day_digits[6:]}")
-    except ValueError:
+    day, no_digits = _day_of_yyyymmdd(parts[2]), parts[3]
+    if day is None or len(no_digits) > _TOKEN_NO_DIGITS or not _are_digits(no_digits) or no_digits[0] == "0":
         return None
     return day, int(no_digits)
+
+
+@lru_cache(maxsize=4096)
+def _day_of_yyyymmdd(digits: str) -> int | None:
+    if len(digits) != 8 or not _are_digits(digits):
+        return None
+    try:
+        return day_of_date(f"{digits[:4]}-{digits[4:6]}-{digits[6:]}")
+    except ValueError:
+        return None
 
 
 def _are_digits(text: str) -> bool:

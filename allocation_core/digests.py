@@ -8,21 +8,21 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
-from schemas.commands import Command
+from schemas.plain import AnyCommand
 
 DIGEST_BYTES = 16
 
 _new_hash = blake2b(digest_size=DIGEST_BYTES).copy  # half of what a new one with its parameters costs
 
 
-def sender_digest(command: Command) -> bytes:
+def sender_digest(command: AnyCommand) -> bytes:
     """Give the digest of a command's source and id."""
     digest = _new_hash()
     digest.update(f"{command.source}\0{command.id}".encode())
     return digest.digest()
 
 
-def content_digest(command: Command) -> bytes:
+def content_digest(command: AnyCommand) -> bytes:
     """Give the digest of a command's type and data."""
     name = type(command).__name__
     digest = _new_hash()

@@ -3,17 +3,21 @@
 A batch's outcomes are one flat list of words: the offset of a command, the sequence of its first event, the number of
 its events, then the events, each a letter and its words (`_KINDS`). `@` is no event: it names the pool of what follows
 where the command does not.
+
+An event's data are written at once, as they will stand in the record. The pure model makes dictionaries of the same,
+and `tests/core/test_twins.py` compares the two to the byte.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from typing import Any, cast
+from functools import cached_property
+from json.encoder import encode_basestring as quoted
+from typing import Any, TypeAlias
 
 import ormsgpack
 
 from allocation_core.calendar import date_of_day, token_id
-from schemas.commands import CloseSlot, Command, RegisterDoctor, RequestToken, SetDoctorAvailability, SetSlotCapacity
-from schemas.events import Event
+from schemas.events import WrittenEvent
+from schemas.plain import AnyCommand
 from schemas.words import Source, Status
 
 _SOURCES = {number: source.value for number, source in enumerate(Source, start=1)}
@@ -27,218 +31,206 @@ _SAID_OF_STATUS = {
     "NO_SHOW": "TokenNoShow",
 }
 
-type_of = lru_cache(maxsize=64)(lambda envelope_type: envelope_type.removeprefix("opd.").removesuffix(".v1"))
-
-Data = dict[str, Any]
-_Pool = tuple[str, str]  # date and slot
-_NAMES_ITS_POOL = frozenset({RequestToken, SetSlotCapacity, CloseSlot})
+_Pool: TypeAlias = tuple[str, str] | None  # date and slot; None: those that the command names
+_Words: TypeAlias = list[Any]
 
 
-class Outcomes(Mapping[int, list[Event]]):
-    """A batch's outcomes: the events of each command by its offset, made when they are asked for.
+class Outcomes(Mapping[int, list[WrittenEvent]]):
+    """A batch's outcomes: the events of each command by its offset, made when they are first asked for.
 
-    Thousands of events at once would fall out of the processor's cache before they are written; so each command's are
-    made anew at every look.
+    A rebuild never asks: what it decides was said long ago.
     """
 
-    def __init__(self, packed: bytes, commands: Mapping[int, Command]) -> None:
-        """Read what the script `decide_batch` gave; outcomes of commands that are not asked for are passed over."""
-        self._words: list[Any] = ormsgpack.unpackb(packed)
+    def __init__(self, packed: bytes, commands: Mapping[int, AnyCommand]) -> None:
+        """Take what the script `decide_batch` gave; outcomes of commands that are not among these are passed over."""
+        self._packed = packed
         self._commands = commands
-        self._starts = {offset: at for offset, at in _starts(self._words) if offset in commands}
 
-    def __getitem__(self, offset: int) -> list[Event]:
-        words, at, command = self._words, self._starts[offset], self._commands[offset]
-        sequence, count = words[at + 1 : at + 3]
-        at += 3
-        pool = _pool_of(command)
-        events: list[Event] = []
-        while len(events) < count:
-            size, render = _KINDS[words[at]]
-            if words[at] == "@":
-                pool = date_of_day(words[at + 1]), words[at + 2]
-            else:
-                name, data = render(command, pool, words[at : at + size])
-                events.append(Event(name, sequence + len(events), data))
-            at += size
-        return events
+    @cached_property
+    def _events(self) -> dict[int, list[WrittenEvent]]:
+        return dict(_read(ormsgpack.unpackb(self._packed), self._commands))
+
+    def __getitem__(self, offset: int) -> list[WrittenEvent]:
+        return self._events[offset]
+
+    def get(self, offset: int, default: Any = None) -> Any:
+        """As any mapping's; that one's own takes the time of a tenth of an event."""
+        return self._events.get(offset, default)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._starts)
+        return iter(self._events)
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self._events)
 
 
-def _starts(words: list[Any]) -> Iterator[tuple[int, int]]:
-    """Give each command's offset and where its outcome begins."""
+def _read(words: _Words, commands: Mapping[int, AnyCommand]) -> Iterator[tuple[int, list[WrittenEvent]]]:
     at, end = 0, len(words)
     while at < end:
-        yield words[at], at
-        count = words[at + 2]
+        offset, sequence, count = words[at : at + 3]
+        command = commands.get(offset)
+        pool: _Pool = None
+        events: list[WrittenEvent] = []
         at += 3
         while count:
             kind = words[at]
-            count -= kind != "@"
-            at += _KINDS[kind][0]
-
-
-def _pool_of(command: Command) -> _Pool:
-    """Give the pool that the command names; where it names none, the store does (`@`)."""
-    if type(command) in _NAMES_ITS_POOL:
-        data = cast("RequestToken", command).data
-        return data.date, data.slot
-    return "", ""
-
-
-def _department(command: Command) -> Data:
-    return {"facility_id": command.data.facility_id, "department_id": command.data.department_id}
+            size, write = _KINDS[kind]
+            if kind == "@":
+                pool = date_of_day(words[at + 1]), words[at + 2]
+            else:
+                if command is not None:
+                    events.append(write(command, sequence, pool, words[at : at + size]))
+                sequence += 1
+                count -= 1
+            at += size
+        if command is not None:
+            yield offset, events
 
 
 def _token(  # noqa: PLR0913, PLR0917  a token event has that many fields
-    command: Command, pool: _Pool, no: str, patient_id: str, source: str, status: str, doctor_id: str
-) -> Data:
-    command_data, (date, slot), token_no = command.data, pool, int(no)
-    facility_id, department_id = command_data.facility_id, command_data.department_id
-    return {
-        "facility_id": facility_id,
-        "department_id": department_id,
-        "date": date,
-        "slot": slot,
-        "token_id": token_id(facility_id, department_id, date, token_no),
-        "token_no": token_no,
-        "patient_id": patient_id,
-        "source": source,
-        "status": status,
-        "doctor_id": doctor_id or None,
-    }
-
-
-def _by(command: Command, pool: _Pool, data: Data, by_no: str) -> Data:
-    if by_no:
-        data["by_token_id"] = token_id(command.data.facility_id, command.data.department_id, pool[0], int(by_no))
-    return data
-
-
-def _confirmed(command: Any, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    _, no, doctor_id = fields
+    command: Any, pool: _Pool, no: str, patient_id: str, source: str, status: str, doctor_id: str, further: str = ""
+) -> tuple[str, str]:
+    """Give a token event's token_id and data; `further` is what its type has besides, each with a comma before it."""
     data = command.data
-    return "TokenConfirmed", _token(command, pool, no, data.patient_id, data.source.value, "CONFIRMED", doctor_id)
+    facility_id, department_id = data.facility_id, data.department_id
+    date, slot = pool or (data.date, data.slot)
+    named = token_id(facility_id, department_id, date, no)
+    doctor = f'"{doctor_id}"' if doctor_id else "null"
+    return named, (
+        f'{{"facility_id":"{facility_id}","department_id":"{department_id}","date":"{date}","slot":"{slot}",'
+        f'"token_id":"{named}","token_no":{no},"patient_id":{quoted(patient_id)},"source":"{source}",'
+        f'"status":"{status}","doctor_id":{doctor}{further}}}'
+    )
 
 
-def _waitlisted(command: Any, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    _, no, position = fields
-    data = _token(command, pool, no, command.data.patient_id, command.data.source.value, "WAITLISTED", "")
-    data["position"] = position
-    return "TokenWaitlisted", data
+def _session(command: Any, pool: _Pool) -> str:
+    """Give what the data of an event begin with that is of one doctor's session."""
+    data = command.data
+    date, slot = pool or (data.date, data.slot)
+    return f'{_department(command)},"doctor_id":"{data.doctor_id}","date":"{date}","slot":"{slot}"'
 
 
-def _preempted(command: Command, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    _, no, patient, priority, position, lost_doctor_id, reason, by_no = fields
-    data = _token(command, pool, no, patient, _SOURCES[priority], "WAITLISTED", "")
-    data["position"] = position
-    data["lost_doctor_id"] = lost_doctor_id
-    data["reason"] = reason
-    return "TokenPreempted", _by(command, pool, data, by_no)
+def _department(command: AnyCommand) -> str:
+    """Give what all data begin with."""
+    return f'{{"facility_id":"{command.data.facility_id}","department_id":"{command.data.department_id}"'
 
 
-def _promoted(command: Command, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    _, no, patient, priority, status, doctor_id, reason = fields
-    data = _token(command, pool, no, patient, _SOURCES[priority], _STATUSES[status], doctor_id)
-    data["reason"] = reason
-    return "TokenPromoted", data
+def _by(command: Any, pool: _Pool, by_no: str) -> str:
+    if not by_no:
+        return ""
+    data = command.data
+    date, _ = pool or (data.date, data.slot)
+    return f',"by_token_id":"{token_id(data.facility_id, data.department_id, date, by_no)}"'
 
 
-def _reassigned(command: Command, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    _, no, patient, priority, status, doctor_id, from_doctor_id, reason, by_no = fields
-    data = _token(command, pool, no, patient, _SOURCES[priority], _STATUSES[status], doctor_id)
-    data["from_doctor_id"] = from_doctor_id
-    data["reason"] = reason
-    return "TokenReassigned", _by(command, pool, data, by_no)
+def _reason(reason: str | None) -> str:
+    return "" if reason is None else f',"reason":{quoted(reason)}'
 
 
-def _upgraded(command: Any, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    _, no, status, doctor_id, from_priority = fields
-    data = _token(command, pool, no, command.data.patient_id, "EMERGENCY", _STATUSES[status], doctor_id)
-    data["from_source"] = _SOURCES[from_priority]
-    return "TokenUpgraded", data
+def _confirmed(command: Any, sequence: int, pool: _Pool, words: _Words) -> WrittenEvent:
+    _, no, doctor_id = words
+    patient_id, source = command.data.patient_id, command.data.source
+    named, data = _token(command, pool, no, patient_id, source, "CONFIRMED", doctor_id)
+    return WrittenEvent("TokenConfirmed", sequence, named, data)
 
 
-def _of_the_named(command: Any, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    _, no, patient, priority, code, doctor_id = fields
+def _waitlisted(command: Any, sequence: int, pool: _Pool, words: _Words) -> WrittenEvent:
+    _, no, position = words
+    patient_id, source = command.data.patient_id, command.data.source
+    named, data = _token(command, pool, no, patient_id, source, "WAITLISTED", "", f',"position":{position}')
+    return WrittenEvent("TokenWaitlisted", sequence, named, data)
+
+
+def _preempted(command: AnyCommand, sequence: int, pool: _Pool, words: _Words) -> WrittenEvent:
+    _, no, patient_id, priority, position, lost_doctor_id, reason, by_no = words
+    further = f',"position":{position},"lost_doctor_id":"{lost_doctor_id}","reason":"{reason}"'
+    further += _by(command, pool, by_no)
+    named, data = _token(command, pool, no, patient_id, _SOURCES[priority], "WAITLISTED", "", further)
+    return WrittenEvent("TokenPreempted", sequence, named, data)
+
+
+def _promoted(command: AnyCommand, sequence: int, pool: _Pool, words: _Words) -> WrittenEvent:
+    _, no, patient_id, priority, status, doctor_id, reason = words
+    source, further = _SOURCES[priority], f',"reason":"{reason}"'
+    named, data = _token(command, pool, no, patient_id, source, _STATUSES[status], doctor_id, further)
+    return WrittenEvent("TokenPromoted", sequence, named, data)
+
+
+def _reassigned(command: AnyCommand, sequence: int, pool: _Pool, words: _Words) -> WrittenEvent:
+    _, no, patient_id, priority, status, doctor_id, from_doctor_id, reason, by_no = words
+    further = f',"from_doctor_id":"{from_doctor_id}","reason":"{reason}"{_by(command, pool, by_no)}'
+    named, data = _token(command, pool, no, patient_id, _SOURCES[priority], _STATUSES[status], doctor_id, further)
+    return WrittenEvent("TokenReassigned", sequence, named, data)
+
+
+def _upgraded(command: Any, sequence: int, pool: _Pool, words: _Words) -> WrittenEvent:
+    _, no, status, doctor_id, from_priority = words
+    patient_id, further = command.data.patient_id, f',"from_source":"{_SOURCES[from_priority]}"'
+    named, data = _token(command, pool, no, patient_id, "EMERGENCY", _STATUSES[status], doctor_id, further)
+    return WrittenEvent("TokenUpgraded", sequence, named, data)
+
+
+def _of_the_named(command: Any, sequence: int, pool: _Pool, words: _Words) -> WrittenEvent:
+    _, no, patient_id, priority, code, doctor_id = words
     status = _STATUSES[code]
-    data = _token(command, pool, no, patient, _SOURCES[priority], status, doctor_id)
-    if status == "CANCELLED" and command.data.reason is not None:
-        data["reason"] = command.data.reason
-    return _SAID_OF_STATUS[status], data
+    further = _reason(command.data.reason) if status == "CANCELLED" else ""
+    named, data = _token(command, pool, no, patient_id, _SOURCES[priority], status, doctor_id, further)
+    return WrittenEvent(_SAID_OF_STATUS[status], sequence, named, data)
 
 
-def _expired(command: Command, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    _, no, patient, priority = fields
-    return "TokenExpired", _token(command, pool, no, patient, _SOURCES[priority], "EXPIRED", "")
+def _expired(command: AnyCommand, sequence: int, pool: _Pool, words: _Words) -> WrittenEvent:
+    _, no, patient_id, priority = words
+    named, data = _token(command, pool, no, patient_id, _SOURCES[priority], "EXPIRED", "")
+    return WrittenEvent("TokenExpired", sequence, named, data)
 
 
-def _doctor_registered(command: Any, _pool: _Pool, _fields: list[Any]) -> tuple[str, Data]:
-    registered: RegisterDoctor = command
-    return "DoctorRegistered", registered.data.model_dump(mode="json", exclude_unset=True)
+def _doctor_registered(command: Any, sequence: int, _pool: _Pool, _words: _Words) -> WrittenEvent:
+    return WrittenEvent("DoctorRegistered", sequence, None, command.data.model_dump_json(exclude_unset=True))
 
 
-def _capacity_changed(command: Any, pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    changed: SetSlotCapacity = command
-    taken = fields[1]
-    data = _department(command)
-    data["doctor_id"] = changed.data.doctor_id
-    data["date"], data["slot"] = pool
-    data["capacity"] = changed.data.capacity
-    data["taken"] = taken
-    data["over_by"] = max(0, taken - changed.data.capacity)
-    return "SlotCapacityChanged", data
+def _capacity_changed(command: Any, sequence: int, pool: _Pool, words: _Words) -> WrittenEvent:
+    _, taken = words
+    capacity, over_by = command.data.capacity, max(0, taken - command.data.capacity)
+    data = f'{_session(command, pool)},"capacity":{capacity},"taken":{taken},"over_by":{over_by}}}'
+    return WrittenEvent("SlotCapacityChanged", sequence, None, data)
 
 
-def _availability_changed(command: Any, pool: _Pool, _fields: list[Any]) -> tuple[str, Data]:
-    changed: SetDoctorAvailability = command
-    data = _department(command)
-    data["doctor_id"] = changed.data.doctor_id
-    data["date"], data["slot"] = pool
-    data["available"] = changed.data.available
-    if changed.data.reason is not None:
-        data["reason"] = changed.data.reason
-    return "DoctorAvailabilityChanged", data
+def _availability_changed(command: Any, sequence: int, pool: _Pool, _words: _Words) -> WrittenEvent:
+    available = "true" if command.data.available else "false"
+    data = f'{_session(command, pool)},"available":{available}{_reason(command.data.reason)}}}'
+    return WrittenEvent("DoctorAvailabilityChanged", sequence, None, data)
 
 
-def _slot_closed(command: Command, pool: _Pool, _fields: list[Any]) -> tuple[str, Data]:
-    data = _department(command)
-    data["date"], data["slot"] = pool
-    return "SlotClosed", data
+def _slot_closed(command: Any, sequence: int, _pool: _Pool, _words: _Words) -> WrittenEvent:
+    data = f'{_department(command)},"date":"{command.data.date}","slot":"{command.data.slot}"}}'
+    return WrittenEvent("SlotClosed", sequence, None, data)
 
 
-def _rejected(command: Any, _pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    reason = fields[1]
-    data = _department(command)
-    data["command_type"] = type_of(command.type)
-    data["reason"] = reason
-    if reason in {"TOKEN_UNKNOWN", "INVALID_TRANSITION"}:
-        data["token_id"] = command.data.token_id
-    return "CommandRejected", data
+def _rejected(command: Any, sequence: int, _pool: _Pool, words: _Words) -> WrittenEvent:
+    _, reason = words
+    named = command.data.token_id if reason in {"TOKEN_UNKNOWN", "INVALID_TRANSITION"} else None
+    return _command_rejected(command, sequence, reason, named)
 
 
-def _repeated(command: Command, _pool: _Pool, fields: list[Any]) -> tuple[str, Data]:
-    _, reason, token_day, token_no = fields
-    data = _department(command)
-    data["command_type"] = type_of(command.type)
-    data["reason"] = reason
-    if token_no:
-        date = date_of_day(token_day)
-        data["token_id"] = token_id(command.data.facility_id, command.data.department_id, date, int(token_no))
-    return "CommandRejected", data
+def _repeated(command: AnyCommand, sequence: int, _pool: _Pool, words: _Words) -> WrittenEvent:
+    _, reason, token_day, token_no = words
+    facility_id, department_id = command.data.facility_id, command.data.department_id
+    named = token_id(facility_id, department_id, date_of_day(token_day), token_no) if token_no else None
+    return _command_rejected(command, sequence, reason, named)
 
 
-def _names_a_pool(*_: object) -> tuple[str, Data]:
+def _command_rejected(command: AnyCommand, sequence: int, reason: str, named: str | None) -> WrittenEvent:
+    token = "" if named is None else f',"token_id":"{named}"'
+    data = f'{_department(command)},"command_type":"{type(command).__name__}","reason":"{reason}"{token}}}'
+    return WrittenEvent("CommandRejected", sequence, named, data, reason)
+
+
+def _names_a_pool(*_: object) -> WrittenEvent:
     raise AssertionError("@ is no event")
 
 
-# letter: how many fields it has with itself, and what makes the event of them
-_KINDS: dict[str, tuple[int, Callable[[Command, _Pool, list[Any]], tuple[str, Data]]]] = {
+# letter: how many words it has with itself, and what makes the event of them
+_KINDS: dict[str, tuple[int, Callable[[AnyCommand, int, _Pool, _Words], WrittenEvent]]] = {
     "@": (3, _names_a_pool),
     "C": (3, _confirmed),
     "W": (3, _waitlisted),

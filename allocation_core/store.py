@@ -4,21 +4,25 @@ The twin of `allocation_core.model`: the same guards in the same order, the same
 into arguments and calls the scripts of `lua/`; what is decided stands there.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from secrets import token_hex
 from typing import Any, NamedTuple, Protocol
 
 import ormsgpack
+from msgspec import Struct
 from redis.exceptions import NoScriptError, ResponseError
 
 from allocation_core.calendar import DAY_MS, day_of_date, read_token_id
 from allocation_core.digests import content_digest, sender_digest
-from allocation_core.outcomes import Outcomes, type_of
+from allocation_core.outcomes import Outcomes
 from allocation_core.scripts import Script, load_script
-from schemas.commands import Command, ScheduleEntry
-from schemas.events import Event
-from schemas.words import Weekday
+from schemas.commands import ScheduleEntry
+from schemas.events import WrittenEvent
+from schemas.plain import AnyCommand
+from schemas.words import Source, Weekday
 
 Argument = str | bytes | int
 
@@ -97,12 +101,13 @@ class Marks(NamedTuple):
     half_written: bool
 
 
-class BatchedCommand(NamedTuple):
-    """A command and where it stood."""
+class BatchedCommand(Struct, gc=False):
+    """A command, and the record that it stood in."""
 
     offset: int
     timestamp_ms: int
-    command: Command
+    key: bytes
+    command: AnyCommand
 
 
 class SlotStore:
@@ -135,7 +140,7 @@ class SlotStore:
         committed: int,
         last: int,
         digest: bytes,
-    ) -> Mapping[int, list[Event]]:
+    ) -> Mapping[int, list[WrittenEvent]]:
         """Decide a batch and move the applied offset, all or nothing seen from outside.
 
         Args:
@@ -157,11 +162,11 @@ class SlotStore:
         return Outcomes(reply, {command.offset: command.command for command in commands})
 
     async def outcomes(
-        self, commands: Mapping[int, Command], *, generation: int, expected: int
-    ) -> dict[int, list[Event]]:
+        self, commands: Mapping[int, AnyCommand], *, generation: int, expected: int
+    ) -> dict[int, list[WrittenEvent]]:
         """Read the stored outcomes of applied commands, by offset; one that is not stored is missing in the answer."""
         reply = await self._call(_READ_OUTCOMES, generation, expected, min(commands), max(commands))
-        found: dict[int, list[Event]] = {}
+        found: dict[int, list[WrittenEvent]] = {}
         for blob in reply[1:]:
             found |= Outcomes(blob, commands)
         return found
@@ -218,17 +223,17 @@ def record_digest(key: bytes | None, value: bytes | None) -> bytes:
 
 def pack_commands(commands: Sequence[BatchedCommand]) -> tuple[bytes, bytes]:
     """Give the script's two arguments for a batch: the commands, department by department, and their digests."""
-    departments: dict[tuple[str, str], list[BatchedCommand]] = {}
-    for batched in commands:
-        data = batched.command.data
-        departments.setdefault((data.facility_id, data.department_id), []).append(batched)
+    departments: defaultdict[bytes, list[BatchedCommand]] = defaultdict(list)
+    for each in commands:
+        departments[each.key].append(each)
     words: list[str | int] = [len(departments)]
     digests: list[bytes] = []
-    for (facility_id, department_id), own in departments.items():
-        words += (f"{facility_id}/{department_id}", len(own))
-        for offset, timestamp_ms, command in own:
-            name = type_of(command.type)
-            words += (name, offset, timestamp_ms // DAY_MS)
+    for key, own in departments.items():
+        words += (key.decode(), len(own))
+        for each in own:
+            command = each.command
+            name = type(command).__name__
+            words += (name, each.offset, each.timestamp_ms // DAY_MS)
             words += _PACKERS[name](command.data)
             digests += (sender_digest(command), content_digest(command))
     return ormsgpack.packb(words), b"".join(digests)
@@ -236,10 +241,13 @@ def pack_commands(commands: Sequence[BatchedCommand]) -> tuple[bytes, bytes]:
 
 # Each gives the type's own arguments.
 _Words = tuple[str | int, ...]
+_PRIORITIES: dict[str, int] = {source: source.priority for source in Source}
 
 
-def _pool_field(day: int, slot: str) -> str:
-    return f"{slot} {day}"
+@lru_cache(maxsize=4096)
+def _pool(date: str, slot: str) -> tuple[int, str]:
+    day = day_of_date(date)
+    return day, f"{slot} {day}"
 
 
 def _pack_register_doctor(data: Any) -> _Words:
@@ -256,8 +264,8 @@ def _weeks(schedule: Sequence[ScheduleEntry]) -> list[str]:
 
 
 def _pack_request_token(data: Any) -> _Words:
-    day = day_of_date(data.date)
-    return day, _pool_field(day, data.slot), data.source.priority, data.patient_id, data.doctor_id or ""
+    day, pool = _pool(data.date, data.slot)
+    return day, pool, _PRIORITIES[data.source], data.patient_id, data.doctor_id or ""
 
 
 def _pack_of_a_token(data: Any) -> _Words:
@@ -266,13 +274,11 @@ def _pack_of_a_token(data: Any) -> _Words:
 
 
 def _pack_call_next(data: Any) -> _Words:
-    day = day_of_date(data.date)
-    return day, _pool_field(day, data.slot), data.doctor_id
+    return *_pool(data.date, data.slot), data.doctor_id
 
 
 def _pack_set_slot_capacity(data: Any) -> _Words:
-    day = day_of_date(data.date)
-    return day, _pool_field(day, data.slot), data.doctor_id, data.capacity
+    return *_pool(data.date, data.slot), data.doctor_id, data.capacity
 
 
 def _pack_set_doctor_availability(data: Any) -> _Words:
@@ -280,8 +286,7 @@ def _pack_set_doctor_availability(data: Any) -> _Words:
 
 
 def _pack_close_slot(data: Any) -> _Words:
-    day = day_of_date(data.date)
-    return day, _pool_field(day, data.slot)
+    return _pool(data.date, data.slot)
 
 
 _PACKERS: dict[str, Callable[[Any], _Words]] = {

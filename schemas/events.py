@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from schemas.commands import DepartmentData, PoolData, RegisterDoctorData, SetSlotCapacityData
@@ -39,6 +40,24 @@ class Event(NamedTuple):
     type: str
     sequence: int
     data: dict[str, Any]
+
+
+class WrittenEvent(Struct, frozen=True, gc=False):
+    """The same as the slot store gives it: its data are written already.
+
+    Attributes:
+        type: `TokenConfirmed`, …
+        sequence: the department's running event number, from 1.
+        token_id: of the data, None where there is none.
+        data: JSON as it stands in the record.
+        reason: why, if it is a `CommandRejected`.
+    """
+
+    type: str
+    sequence: int
+    token_id: str | None
+    data: str
+    reason: str = ""
 
 
 class UnreadableEvent(ValueError):  # noqa: N818  the twin of UnreadableRecord

@@ -18,7 +18,8 @@ from pydantic_core.core_schema import WithDefaultSchema
 from schemas import topics
 from schemas.commands import COMMANDS, CommandEnvelope
 from schemas.events import EVENTS, EventEnvelope
-from schemas.wire import CONTENT_TYPE, MAX_NESTING, MAX_RECORD_BYTES
+from schemas.wire import CONTENT_TYPE, MAX_NESTING
+from schemas.words import MAX_RECORD_BYTES
 
 FOLDER = Path(__file__).parent / "exported"
 JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -8,6 +8,9 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
+MAX_RECORD_BYTES = 16 * 1024
+LAST_TIMESTAMP_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+
 
 class Source(StrEnum):
     """How the patient came: the priority class, highest first."""

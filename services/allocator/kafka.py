@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import lru_cache
 
@@ -47,11 +48,6 @@ def partitioner(partitions: int) -> Callable[[bytes], int]:
         return number
 
     return partition_of
-
-
-def command_record(record: ConsumerRecord[bytes, bytes]) -> CommandRecord:
-    """Give what of a consumed record counts."""
-    return CommandRecord(record.offset, record.timestamp, record.key, record.value, record.headers)
 
 
 class TailReader:
@@ -135,13 +131,14 @@ class Publisher:
         producer = await self._current()
         try:
             async with _kafka_answers():
+                now_ms = time.time_ns() // 1_000_000  # asked for once; aiokafka would for each record
                 batch = _gzipped_batch() if gzip else producer.create_batch()
                 for record in records:
-                    headers = list(record.headers)
-                    if batch.append(key=record.key, value=record.value, timestamp=None, headers=headers) is None:
+                    key, value, headers = record.key, record.value, record.headers
+                    if batch.append(key=key, value=value, timestamp=now_ms, headers=headers) is None:
                         await (await producer.send_batch(batch, topic, partition=partition))
                         batch = _gzipped_batch() if gzip else producer.create_batch()
-                        batch.append(key=record.key, value=record.value, timestamp=None, headers=headers)
+                        batch.append(key=key, value=value, timestamp=now_ms, headers=headers)
                 await (await producer.send_batch(batch, topic, partition=partition))
         except TooLarge as error:
             await self._give_up(producer)
@@ -240,10 +237,9 @@ class KafkaCommandLog:
     async def fetch(self, *, most: int, wait_s: float) -> Sequence[CommandRecord]:
         """Give the next records, in order; none when none came in time."""
         try:
-            records = await self._feed.take(self._place, most=most, wait_s=wait_s)
+            return await self._feed.take(self._place, most=most, wait_s=wait_s)
         except KafkaError as error:
             raise LogUnavailable(f"Kafka: {type(error).__name__} {error}") from error
-        return [command_record(record) for record in records]
 
     async def bounds(self) -> LogBounds:
         """Say how far the log reaches."""
@@ -252,7 +248,7 @@ class KafkaCommandLog:
     async def record_at(self, offset: int) -> CommandRecord | None:
         """Give one record; None where the log holds none at that offset."""
         records = await self._tails.read(self._place, offset, offset + 1)
-        return command_record(records[0]) if records else None
+        return records[0] if records else None
 
     async def committed(self) -> int:
         """Give the group's committed offset, 0 where it has none."""

@@ -1,11 +1,11 @@
 """What an allocator counts, for Prometheus."""
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from schemas.events import Event
+from schemas.events import WrittenEvent
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
@@ -52,26 +52,13 @@ class PartitionMetrics:
         self.rebuild_eta = metrics.rebuild_eta.labels(label)
         self.batch = metrics.batch
         self.script = metrics.script
-        self._answered = 0
-        self._types: Tally[str] = Tally()
-        self._reasons: Tally[str] = Tally()
 
-    def note(self, events: Sequence[Event]) -> None:
-        """Note what a command was answered with."""
-        self._answered += 1
-        for event in events:
-            self._types[event.type] += 1
-            if event.type == "CommandRejected":
-                self._reasons[event.data["reason"]] += 1
-
-    def batch_is_said(self, *, dead_letters: int) -> None:
-        """Count what was noted since the last batch."""
-        self._decisions.inc(self._answered)
+    def count(self, events: Mapping[int, Sequence[WrittenEvent]], *, dead_letters: int) -> None:
+        """Count what a batch was answered with: events by their command's offset."""
+        said = [event for own in events.values() for event in own]
+        self._decisions.inc(len(events))
         self._dead_letters.inc(dead_letters)
-        for name, count in self._types.items():
+        for name, count in Tally([event.type for event in said]).items():
             self._metrics.events.labels(name).inc(count)
-        for reason, count in self._reasons.items():
+        for reason, count in Tally([event.reason for event in said if event.reason]).items():
             self._metrics.rejections.labels(reason).inc(count)
-        self._answered = 0
-        self._types.clear()
-        self._reasons.clear()

@@ -8,7 +8,9 @@ log already. Whatever turns out otherwise than expected leads back to taking.
 
 import asyncio
 import logging
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -26,8 +28,7 @@ from allocation_core.store import (
     Unfenced,
     record_digest,
 )
-from schemas.commands import Command
-from schemas.events import Event
+from schemas.events import WrittenEvent
 from services.allocator.metrics import PartitionMetrics
 from services.allocator.rebuild import Rebuild
 from services.allocator.records import (
@@ -37,7 +38,7 @@ from services.allocator.records import (
     OutRecord,
     dead_letter,
     event_records,
-    read_record,
+    read_batch,
 )
 from services.errors import OpdError
 
@@ -342,22 +343,15 @@ class Owner:
         await self._said()
 
     async def _answer(self, records: Sequence[CommandRecord]) -> None:
-        applied = [record for record in records if record.offset <= self._applied]
+        count = bisect_right(records, self._applied, key=attrgetter("offset"))
+        applied, fresh = records[:count], records[count:]
         if applied:
             await self._answer_part(applied, decided=True)
-        fresh = records[len(applied) :]
         if fresh:
             await self._answer_part(fresh, decided=False)
 
     async def _answer_part(self, records: Sequence[CommandRecord], *, decided: bool) -> None:
-        commands: dict[int, Command] = {}
-        faults: dict[int, str] = {}
-        for record in records:
-            read = read_record(record, self.partition, self._commands.partition_of)
-            if isinstance(read, str):
-                faults[record.offset] = read
-            else:
-                commands[record.offset] = read
+        commands, faults = read_batch(records, self.partition, self._commands.partition_of)
         events = await self._outcomes(commands) if decided else await self._decide(records, commands)
         await self._said()
         self._saying = asyncio.create_task(self._say(records, commands, faults, events))
@@ -365,15 +359,16 @@ class Owner:
     async def _say(
         self,
         records: Sequence[CommandRecord],
-        commands: Mapping[int, Command],
+        commands: Sequence[BatchedCommand],
         faults: Mapping[int, str],
-        events: Mapping[int, Sequence[Event]],
+        events: Mapping[int, Sequence[WrittenEvent]],
     ) -> None:
         """Publish a batch's answers and let them be committed, while the next batch is decided: one is on its way."""
-        await self._publish(records, commands, faults, events)
-        answered = records[-1].offset + 1
-        if answered > self._committed:  # a rebuild goes over what was committed long ago
-            self._commands.done(answered)
+        last = records[-1].offset
+        if last >= max(self._published.offset, self._committed):  # a rebuild goes over what was said long ago
+            await self._publish(records, commands, faults, events)
+        if last >= self._committed:
+            self._commands.done(last + 1)
 
     async def _said(self) -> None:
         """Wait until the batch before is acknowledged, and raise what kept it from being so."""
@@ -392,17 +387,12 @@ class Owner:
             self._saying = None
 
     async def _decide(
-        self, records: Sequence[CommandRecord], commands: Mapping[int, Command]
-    ) -> Mapping[int, list[Event]]:
+        self, records: Sequence[CommandRecord], commands: Sequence[BatchedCommand]
+    ) -> Mapping[int, Sequence[WrittenEvent]]:
         last = records[-1]
-        batch = [
-            BatchedCommand(record.offset, record.timestamp_ms, commands[record.offset])
-            for record in records
-            if record.offset in commands
-        ]
         with self._metrics.script.time():
             events = await self._store.decide(
-                batch,
+                commands,
                 generation=self._generation,
                 expected=self._applied,
                 committed=self._committed,
@@ -415,14 +405,15 @@ class Owner:
         self._metrics.batch.observe(len(records))
         return events
 
-    async def _outcomes(self, commands: Mapping[int, Command]) -> dict[int, list[Event]]:
+    async def _outcomes(self, commands: Sequence[BatchedCommand]) -> Mapping[int, Sequence[WrittenEvent]]:
         """Give the stored outcomes of commands that are applied already; they are never decided again."""
         if not commands:
             await self._store.check(generation=self._generation, expected=self._applied)
             return {}
-        events = await self._store.outcomes(commands, generation=self._generation, expected=self._applied)
+        named = {each.offset: each.command for each in commands}
+        events = await self._store.outcomes(named, generation=self._generation, expected=self._applied)
         needed_from = max(self._committed, self._published.offset)
-        missing = [offset for offset in commands if offset not in events and offset >= needed_from]
+        missing = [offset for offset in named if offset not in events and offset >= needed_from]
         if missing:
             if self._outcome_was_missing_at == missing[0]:
                 raise Unrecoverable(
@@ -436,9 +427,9 @@ class Owner:
     async def _publish(
         self,
         records: Sequence[CommandRecord],
-        commands: Mapping[int, Command],
+        commands: Sequence[BatchedCommand],
         faults: Mapping[int, str],
-        events: Mapping[int, Sequence[Event]],
+        events: Mapping[int, Sequence[WrittenEvent]],
     ) -> None:
         said_up_to = max(self._dead_lettered, self._published.offset, self._committed - 1)
         letters = [
@@ -448,16 +439,11 @@ class Owner:
         ]
         if letters:
             await self._answers.publish_dead_letters(letters)
-        out: list[OutRecord] = []
-        for record in records:
-            said = events.get(record.offset)
-            if said is not None:
-                self._metrics.note(said)
-            if said and record.offset >= self._committed:
-                out += event_records(self.partition, record, commands[record.offset], said, self._published)
+        said = max(self._published, EventPlace(self._committed, -1))
+        out = event_records(self.partition, commands, events, after=said)
         if out:
             await self._answers.publish_events(out)
-        self._metrics.batch_is_said(dead_letters=len(faults))
+        self._metrics.count(events, dead_letters=len(faults))
         if events:
             last = max(events)
             self._published = max(self._published, EventPlace(last, len(events[last]) - 1))

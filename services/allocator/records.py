@@ -1,33 +1,51 @@
 """Records in and out: a command or a reason why not, and the events and dead letters that answer them."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
+from allocation_core.store import BatchedCommand
 from schemas.commands import Command
-from schemas.events import Event
-from schemas.wire import CONTENT_TYPE, UnreadableRecord, read_command, write_events
+from schemas.events import WrittenEvent
+from schemas.plain import read_plain_command
+from schemas.wire import CONTENT_TYPE, UnreadableRecord, command_key, read_command, write_events
 from services.record_batches import is_unread
 
 Headers = Sequence[tuple[str, bytes | None]]
 
 
-class CommandRecord(NamedTuple):
-    """One record of the commands topic."""
+class CommandRecord(Protocol):
+    """One record of the commands topic, as aiokafka gives it."""
 
-    offset: int
-    timestamp_ms: int
+    @property
+    def offset(self) -> int:
+        """Where it stands."""
+
+    @property
+    def timestamp(self) -> int:
+        """Kafka's, in milliseconds."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value."""
+
+    @property
+    def headers(self) -> Headers:
+        """Its headers, in order."""
+
+
+class OutRecord(Struct, frozen=True, gc=False):
+    """One record to be published; aiokafka wants a list of headers."""
+
     key: bytes | None
     value: bytes | None
-    headers: Headers
-
-
-class OutRecord(NamedTuple):
-    """One record to be published."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+    headers: list[tuple[str, bytes | None]]
 
 
 class EventPlace(NamedTuple):
@@ -38,7 +56,7 @@ class EventPlace(NamedTuple):
 
 
 NOWHERE = EventPlace(-1, -1)
-_EVENT_HEADERS: Headers = (CONTENT_TYPE,)
+_EVENT_HEADERS: list[tuple[str, bytes | None]] = [CONTENT_TYPE]
 _EVENT_ID = re.compile(rb'^\{"specversion":"1\.0","id":"(\d{1,19})-(\d{1,19})-(\d{1,19})"')
 _OFFSET = re.compile(rb"\d{1,19}")
 
@@ -46,13 +64,31 @@ _OFFSET = re.compile(rb"\d{1,19}")
 def read_record(record: CommandRecord, partition: int, partition_of: Callable[[bytes], int]) -> Command | str:
     """Read a record of one partition: its command, or the fault that makes it a dead letter (R1)."""
     try:
-        command = read_command(record.key, record.value, record.timestamp_ms)
+        command = read_command(record.key, record.value, record.timestamp)
     except UnreadableRecord as fault:
         is_whole = not is_unread(record.key, record.value, record.headers)
         return str(fault) if is_whole else "its record batch is not read"
-    if partition_of(record.key or b"") != partition:
-        return "in another partition than its key's"
-    return command
+    return command if partition_of(command_key(command)) == partition else "in another partition than its key's"
+
+
+def read_batch(
+    records: Sequence[CommandRecord], partition: int, partition_of: Callable[[bytes], int]
+) -> tuple[list[BatchedCommand], dict[int, str]]:
+    """Read records as `read_record` does, but plain ones quickly: the commands, and by offset what is wrong."""
+    commands: list[BatchedCommand] = []
+    faults: dict[int, str] = {}
+    for record in records:
+        key = record.key or b""
+        plain = read_plain_command(key, record.value or b"", record.timestamp)
+        if plain is not None and partition_of(key) == partition:
+            commands.append(BatchedCommand(record.offset, record.timestamp, key, plain))
+            continue
+        read = read_record(record, partition, partition_of)
+        if isinstance(read, str):
+            faults[record.offset] = read
+        else:
+            commands.append(BatchedCommand(record.offset, record.timestamp, key, read))
+    return commands, faults
 
 
 def dead_letter(record: CommandRecord, fault: str, topic: str, partition: int) -> OutRecord:
@@ -74,14 +110,20 @@ def dead_letter_source(headers: Headers) -> int | None:
 
 
 def event_records(
-    partition: int, record: CommandRecord, command: Command, events: Sequence[Event], after: EventPlace
+    partition: int,
+    commands: Sequence[BatchedCommand],
+    events: Mapping[int, Sequence[WrittenEvent]],
+    after: EventPlace,
 ) -> list[OutRecord]:
-    """Write the events of one command that stand behind `after`."""
-    first = after.n + 1 if record.offset == after.offset else 0
-    if record.offset < after.offset or first >= len(events):
-        return []
-    written = write_events(partition, record.offset, record.timestamp_ms, command, events, first=first)
-    return [OutRecord(record.key, value, _EVENT_HEADERS) for value in written]
+    """Write those events of a batch that stand behind `after`; a command that none are known of is passed over."""
+    out: list[OutRecord] = []
+    for each in commands:
+        first = after.n + 1 if each.offset == after.offset else 0
+        if each.offset < after.offset or first >= len(said := events.get(each.offset, ())):
+            continue
+        values = write_events(partition, each.offset, each.timestamp_ms, each.command, said, first=first)
+        out += [OutRecord(each.key, value, _EVENT_HEADERS) for value in values]
+    return out
 
 
 def event_place(value: bytes | None, partition: int) -> EventPlace | None:

@@ -168,7 +168,7 @@ class DeadLetters:
         Raises:
             DeadLetterError: Kafka did not take it, or did not say so.
         """
-        record = OutRecord(letter.key, letter.value, letter.headers)
+        record = OutRecord(letter.key, letter.value, list(letter.headers))
         try:
             is_large = letter.size > EVENTS_A_SEND_BYTES
             await self._publisher.send(self._settings.commands_topic, partition, [record], gzip=is_large)

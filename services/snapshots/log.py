@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
 
-from services.allocator.kafka import KafkaAnswers, Publisher, TailReader, command_record
+from services.allocator.kafka import KafkaAnswers, Publisher, TailReader
 from services.allocator.owner import LogBounds, LogUnavailable
 from services.allocator.records import CommandRecord, EventPlace
 from services.settings import Settings
@@ -33,13 +33,13 @@ class PartitionLog:
     async def record_at(self, offset: int) -> CommandRecord | None:
         """Give one command's record; None where there is none."""
         records = await self._tails.read(self._place, offset, offset + 1)
-        return command_record(records[0]) if records else None
+        return records[0] if records else None
 
     async def records(self, after: int, up_to: int) -> AsyncIterator[CommandRecord]:
         """Give the commands' records behind one offset, up to another."""
         for start in range(after + 1, up_to + 1, _RECORDS_A_READ):
             for record in await self._tails.read(self._place, start, min(start + _RECORDS_A_READ, up_to + 1)):
-                yield command_record(record)
+                yield record
 
     async def committed(self) -> int:
         """Give the group's committed offset, 0 where it has none."""

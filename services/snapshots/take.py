@@ -132,7 +132,7 @@ class Taking:
         async for record in self._log.records(after, up_to):
             command = read_record(record, self._partition, self._partition_of)
             if not isinstance(command, str):
-                later[command_key(command).decode()].append(_Later(record.offset, record.timestamp_ms, command))
+                later[command_key(command).decode()].append(_Later(record.offset, record.timestamp, command))
         return later
 
     async def _committed_behind(self, applied: int, wait_s: float) -> int:

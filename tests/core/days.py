@@ -12,8 +12,7 @@ from typing import Any
 
 from allocation_core.calendar import DAY_MS, date_of_day, day_of_timestamp, token_id
 from schemas.commands import Command
-from schemas.wire import LAST_TIMESTAMP_MS
-from schemas.words import Source, Weekday
+from schemas.words import LAST_TIMESTAMP_MS, Source, Weekday
 from tests.core.commands import make_command
 
 MONDAY_MS = 1_795_392_000_000  # 2026-11-23T00:00:00Z
@@ -295,7 +294,7 @@ def _maybe_text(rng: Random) -> str | None:
 
 def _request(desk: Desk, slot: str, doctors: list[str]) -> Said:
     rng = desk.rng
-    patient_id = "病人-\u00e9-\U0001f600" if rng.random() < 0.01 else f"p{rng.randint(1, 25)}"
+    patient_id = '"病人"\\\u00e9\n\u0001\U0001f600' if rng.random() < 0.01 else f"p{rng.randint(1, 25)}"
     sources = (Source.EMERGENCY, Source.PAID, Source.FOLLOW_UP, Source.ONLINE, Source.WALK_IN)
     source = rng.choices(sources, weights=(22, 15, 15, 25, 23))[0]
     pin = _one_of(rng, doctors) if rng.random() < 0.3 else None

@@ -1,14 +1,19 @@
 """The slot store as an engine like the model: what it is asked, it decides in a real Redis."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from random import Random
 from typing import Self
 
+from pydantic_core import to_json
+
 from allocation_core.store import NOTHING_APPLIED, BatchedCommand, SlotStore
 from schemas.commands import Command
-from schemas.events import Event
+from schemas.events import Event, WrittenEvent
+from schemas.wire import command_key
 from services.redis import connect_redis
+from tests.core.commands import as_allocators_read_it
 
 GENERATION = 1
 Said = tuple[Command, int]
@@ -39,7 +44,7 @@ class StoreEngine:
         """Decide commands in one script call."""
         first = self._applied + 1
         batch = [
-            BatchedCommand(offset, timestamp_ms, command)
+            BatchedCommand(offset, timestamp_ms, command_key(command), as_allocators_read_it(command))
             for offset, (command, timestamp_ms) in enumerate(commands, start=first)
         ]
         events = self._loop.run_until_complete(
@@ -53,7 +58,7 @@ class StoreEngine:
             )
         )
         self._applied = batch[-1].offset
-        return [events[batched.offset] for batched in batch]
+        return [[_as_event(event) for event in events[batched.offset]] for batched in batch]
 
     def went_on(self, applied: int) -> None:
         """Take note that the state was led on by somebody else."""
@@ -62,6 +67,14 @@ class StoreEngine:
     async def _begin(self) -> None:
         await self._redis.flushall()
         await self._store.fence(GENERATION)
+
+
+def _as_event(event: WrittenEvent) -> Event:
+    data = json.loads(event.data)
+    assert event.data.encode() == to_json(data), "written otherwise than the model's events are"
+    assert event.token_id == data.get("token_id")
+    assert event.reason == (data["reason"] if event.type == "CommandRejected" else "")
+    return Event(event.type, event.sequence, data)
 
 
 def in_batches(items: Sequence[Said], rng: Random) -> list[Sequence[Said]]:

@@ -11,8 +11,7 @@ from allocation_core.calendar import (
     weekday_of,
     yyyymmdd,
 )
-from schemas.wire import LAST_TIMESTAMP_MS
-from schemas.words import Weekday
+from schemas.words import LAST_TIMESTAMP_MS, Weekday
 
 DAY = 20780  # 2026-11-23, a Monday
 

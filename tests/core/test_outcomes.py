@@ -29,7 +29,7 @@ def with_store(url: str, ask: Callable[[SlotStore], Awaitable[Any]]) -> Any:
 
 
 async def decide(store: SlotStore, offsets: list[int], *, expected: int, committed: int, last: int) -> Any:
-    batch = [BatchedCommand(offset, 1_795_392_000_000, a_command(offset)) for offset in offsets]
+    batch = [BatchedCommand(offset, 1_795_392_000_000, b"h/d", a_command(offset)) for offset in offsets]
     return await store.decide(
         batch, generation=GENERATION, expected=expected, committed=committed, last=last, digest=b""
     )

@@ -60,8 +60,8 @@ _SEND_LETTERS = "    if letters:\n        await self._answers.publish_dead_lette
 _SEND_EVENTS = "    if out:\n        await self._answers.publish_events(out)\n"
 _SENT = "        await self._answers.publish_events(out)"
 _DECIDES = "events = await self._outcomes(commands) if decided else await self._decide(records, commands)"
-_PUBLISHES = "    await self._publish(records, commands, faults, events)\n"
-_DONE = "self._commands.done(answered)"
+_PUBLISHES = "await self._publish(records, commands, faults, events)"
+_DONE = "self._commands.done(last + 1)"
 _KEPT = "tuple(batch for batch in found.outcomes if batch[0] >= committed)"
 _COMPARE = "    if found.applied != expected:\n        raise Rewind(str(found.applied))\n"
 _LOWER = "    if stored < generation:\n        raise Unfenced(str(stored))\n"
@@ -81,7 +81,7 @@ PLANTED = (
         "the mark without n",
         Owner,
         "_publish",
-        (("said, self._published)", "said, EventPlace(self._published.offset, 99))"),),
+        (("said = max(self._published,", "said = max(EventPlace(self._published.offset, 99),"),),
     ),
     Planted("marks read before the fence", Owner, "_take", ((_READ_MARKS, ""), (_FENCE, _READ_MARKS + _FENCE))),
     Planted(
@@ -90,7 +90,7 @@ PLANTED = (
         "_take",
         ((_READ_MARKS, "    if self._published is NOWHERE:\n" + textwrap.indent(_READ_MARKS, "    ")),),
     ),
-    Planted("no suppression of events", Owner, "_publish", (("said, self._published)", "said, NOWHERE)"),)),
+    Planted("no suppression of events", Owner, "_publish", (("said = max(self._published,", "said = max(NOWHERE,"),)),
     Planted(
         "no suppression of dead letters",
         Owner,
@@ -116,15 +116,20 @@ PLANTED = (
         "commit before produce",
         Owner,
         "_say",
-        ((_PUBLISHES, ""), (_DONE, f"{_DONE}\n    {_PUBLISHES.rstrip()}")),
+        ((_PUBLISHES, "pass"), (_DONE, f"{_DONE}\n        {_PUBLISHES}")),
     ),
-    Planted("commit one too far", Owner, "_say", ((_DONE, "self._commands.done(answered + 1)"),)),
-    Planted("commit lower than before", Owner, "_say", (("if answered > self._committed:", "if True:"),)),
+    Planted("commit one too far", Owner, "_say", ((_DONE, "self._commands.done(last + 2)"),)),
+    Planted("commit lower than before", Owner, "_say", (("if last >= self._committed:", "if True:"),)),
     Planted("commit of an earlier generation", Group, "on_partitions_assigned", (("self._done.clear()", "pass"),)),
     Planted(
         "decide what is applied", Owner, "_answer_part", ((_DECIDES, "events = await self._decide(records, commands)"),)
     ),
-    Planted("decide the applied record once more", Owner, "_answer", (("<= self._applied", "< self._applied"),)),
+    Planted(
+        "decide the applied record once more",
+        Owner,
+        "_answer",
+        (("records, self._applied,", "records, self._applied - 1,"),),
+    ),
     Planted(
         "no seek when the partition is taken again",
         Owner,
@@ -152,7 +157,7 @@ PLANTED = (
         "applied moved to the last command only",
         Owner,
         "_decide",
-        (("last=last.offset", "last=batch[-1].offset if batch else self._applied"),),
+        (("last=last.offset", "last=commands[-1].offset if commands else self._applied"),),
     ),
     Planted("no idle check", Owner, "_work", (("IDLE_CHECK_S", "1e9"),)),
     Planted(

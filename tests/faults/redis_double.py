@@ -22,8 +22,10 @@ from allocation_core.store import (
     Superseded,
     Unfenced,
 )
-from schemas.commands import Command
-from schemas.events import Event
+from schemas.events import WrittenEvent
+from schemas.plain import AnyCommand
+from schemas.wire import written
+from tests.core.commands import as_model
 from tests.faults.loop import PROCESS
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 class Decided:
     """A sequence of decided commands, by its last; what follows is decided once and remembered."""
 
-    def __init__(self, before: Optional["Decided"], last: BatchedCommand | None, events: list[Event]) -> None:
+    def __init__(self, before: Optional["Decided"], last: BatchedCommand | None, events: list[WrittenEvent]) -> None:
         self.before, self.last, self.events = before, last, events
         self._after: dict[int, Decided] = {}
         self._model: Model | None = None
@@ -43,7 +45,7 @@ class Decided:
         known = self._after.get(command.offset)
         if known is None:
             model, self._model = self._model or self.replayed(), None
-            events = list(model.decide(command.command, command.timestamp_ms))
+            events = [written(event) for event in model.decide(as_model(command.command), command.timestamp_ms)]
             known = self._after[command.offset] = Decided(self, command, events)
             known._model = model
         return known
@@ -60,7 +62,7 @@ class Decided:
         """Give a model that decided them."""
         model = Model()
         for command in self._commands():
-            model.decide(command.command, command.timestamp_ms)
+            model.decide(as_model(command.command), command.timestamp_ms)
         return model
 
 
@@ -72,7 +74,7 @@ class Partition(NamedTuple):
     applied: int = NOTHING_APPLIED
     digest: bytes = b""
     is_half_written: bool = False
-    outcomes: tuple[tuple[int, Mapping[int, list[Event]]], ...] = ()
+    outcomes: tuple[tuple[int, Mapping[int, list[WrittenEvent]]], ...] = ()
     clearing: int | None = None
 
 
@@ -134,8 +136,8 @@ class RedisDouble:
         self._guard(partition, generation, expected)
 
     def read_outcomes(
-        self, partition: int, generation: int, expected: int, commands: Mapping[int, Command]
-    ) -> dict[int, list[Event]]:
+        self, partition: int, generation: int, expected: int, commands: Mapping[int, AnyCommand]
+    ) -> dict[int, list[WrittenEvent]]:
         """As read_outcomes.lua."""
         found = self._guard(partition, generation, expected)
         stored = {offset: events for _, batch in found.outcomes for offset, events in batch.items()}
@@ -150,7 +152,7 @@ class RedisDouble:
         last: int,
         digest: bytes,
         commands: Sequence[BatchedCommand],
-    ) -> dict[int, list[Event]]:
+    ) -> dict[int, list[WrittenEvent]]:
         """As decide_batch.lua."""
         found = self._guard(partition, generation, expected)
         if any(not expected < command.offset <= last for command in commands):
@@ -231,7 +233,7 @@ class SlotStoreDouble(SlotStore):
         committed: int,
         last: int,
         digest: bytes,
-    ) -> dict[int, list[Event]]:
+    ) -> dict[int, list[WrittenEvent]]:
         return await self._world.ask_redis(
             f"decide {expected + 1}..{last}",
             lambda: self._server.decide(self._partition, generation, expected, committed, last, digest, commands),
@@ -239,8 +241,8 @@ class SlotStoreDouble(SlotStore):
         )
 
     async def outcomes(
-        self, commands: Mapping[int, Command], *, generation: int, expected: int
-    ) -> dict[int, list[Event]]:
+        self, commands: Mapping[int, AnyCommand], *, generation: int, expected: int
+    ) -> dict[int, list[WrittenEvent]]:
         found = await self._world.ask_redis(
             f"outcomes {min(commands)}..{max(commands)}",
             lambda: self._server.read_outcomes(self._partition, generation, expected, commands),

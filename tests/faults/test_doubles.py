@@ -140,7 +140,10 @@ def _commands(first: int) -> list[BatchedCommand]:
     request: dict[str, Any] = {"date": "2026-11-23", "slot": "13:00-14:00", "source": "EMERGENCY"}
     return [
         BatchedCommand(
-            offset, NOON_MS, make_command(kind, f"c{offset}", {"facility_id": "f", "department_id": "d", **data})
+            offset,
+            NOON_MS,
+            b"f/d",
+            make_command(kind, f"c{offset}", {"facility_id": "f", "department_id": "d", **data}),
         )
         for offset, (kind, data) in enumerate(
             [("RegisterDoctor", doctor), ("RequestToken", {**request, "patient_id": f"p{first}"})], start=first

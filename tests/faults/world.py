@@ -12,10 +12,11 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from allocation_core.store import BatchedCommand, Refusal
+from schemas.wire import command_key
 from services.allocator.group import Group
 from services.allocator.kafka import Publisher, TailReader, partitioner
 from services.allocator.metrics import AllocatorMetrics
-from services.allocator.records import CommandRecord, EventPlace, dead_letter_source, event_place, read_record
+from services.allocator.records import EventPlace, dead_letter_source, event_place, read_record
 from services.auditor.records import Kind
 from services.settings import Settings
 from tests.faults import kafka_double, redis_double
@@ -185,12 +186,12 @@ class World:
         """Append to the commands topic, and note what must become of it."""
         place = self.command_places[partition]
         stored = self.broker.log_of(place).append(key, value, headers, time_ms)
-        record = CommandRecord(stored.offset, time_ms, key, value, headers)
-        command = read_record(record, partition, PARTITION_OF)
+        command = read_record(stored, partition, PARTITION_OF)
         if isinstance(command, str):
             self.poison[partition].add(stored.offset)
             return
-        self.right[partition] = self.right[partition].then(BatchedCommand(stored.offset, time_ms, command))
+        batched = BatchedCommand(stored.offset, time_ms, command_key(command), command)
+        self.right[partition] = self.right[partition].then(batched)
         self.expected[partition] += [EventPlace(stored.offset, n) for n in range(len(self.right[partition].events))]
 
     def is_answered(self, partition: int, below: int) -> list[str]:

@@ -15,7 +15,8 @@ from aiokafka.partitioner import murmur2
 from allocation_core.calendar import DAY_MS
 from schemas.commands import COMMANDS, Command
 from schemas.export import json_schema
-from schemas.wire import LAST_TIMESTAMP_MS, MAX_RECORD_BYTES, command_key
+from schemas.wire import command_key
+from schemas.words import LAST_TIMESTAMP_MS, MAX_RECORD_BYTES
 from tests.core.days import MONDAY_MS, random_commands
 from tests.schemas.records import FRAGMENTS, Writer, a_record, spoil
 

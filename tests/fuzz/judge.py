@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
+from typing import NamedTuple
 
 from redis import Redis
 
@@ -11,13 +12,22 @@ from schemas.commands import Command
 from schemas.events import Event, read_event
 from schemas.follow import Follower
 from schemas.wire import command_key, rfc3339, write_event
-from services.allocator.records import CommandRecord, dead_letter, dead_letter_source, read_record
+from services.allocator.records import dead_letter, dead_letter_source, read_batch, read_record
+from tests.core.commands import as_model
 from tests.core.engines import StoreEngine, in_batches
 from tests.fuzz.generator import Fuzzed, partition_of
 from tests.schemas.oracle import is_readable
 from tests.schemas.records import CANARY
 
 TOPIC = "opd.commands.v1"
+
+
+class _Consumed(NamedTuple):
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
 
 
 def is_readable_there(record: Fuzzed) -> bool:
@@ -46,11 +56,14 @@ def judge(records: Sequence[Fuzzed], redis_url: str) -> Counter[str]:
 
 def _judge_record(offset: int, record: Fuzzed) -> Command | None:
     headers = [(name.decode(errors="replace"), value) for name, value in record.headers]
-    consumed = CommandRecord(offset, record.timestamp_ms, record.key, record.value, headers)
+    consumed = _Consumed(offset, record.timestamp_ms, record.key, record.value, headers)
     read = read_record(consumed, record.partition, partition_of)
     assert isinstance(read, str) is not is_readable_there(record), f"the oracle says otherwise of {record!r}: {read!r}"
+    quickly, faults = read_batch([consumed], record.partition, partition_of)
     if not isinstance(read, str):
+        assert [as_model(each.command) for each in quickly] == [read], f"read otherwise by the quick reader: {record!r}"
         return read
+    assert (quickly, faults) == ([], {offset: read})
     letter = dead_letter(consumed, read, TOPIC, record.partition)
     assert (letter.key, letter.value, list(letter.headers)[:-4]) == (record.key, record.value, headers)
     assert dead_letter_source(letter.headers) == offset

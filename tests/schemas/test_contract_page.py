@@ -13,8 +13,8 @@ import pytest
 from schemas import topics
 from schemas.commands import COMMANDS, CloseSlot, RequestToken
 from schemas.events import EVENTS, read_event
-from schemas.wire import CONTENT_TYPE, MAX_RECORD_BYTES, read_command, rfc3339, write_event
-from schemas.words import RejectionReason
+from schemas.wire import CONTENT_TYPE, read_command, rfc3339, write_event
+from schemas.words import MAX_RECORD_BYTES, RejectionReason
 from tests.schemas.test_follow import told
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")

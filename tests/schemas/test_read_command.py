@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from schemas import wire
 from schemas.commands import Command, RequestToken, SetSlotCapacity
-from schemas.wire import LAST_TIMESTAMP_MS, MAX_RECORD_BYTES, UnreadableRecord, read_command
+from schemas.wire import UnreadableRecord, read_command
+from schemas.words import LAST_TIMESTAMP_MS, MAX_RECORD_BYTES
 from tests.schemas.oracle import is_readable
 from tests.schemas.records import CANARY, DATA, KEY, a_command, a_record
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from schemas.commands import CancelToken, CancelTokenData
 from schemas.events import Event
-from schemas.wire import LAST_TIMESTAMP_MS, rfc3339, write_event, write_events
+from schemas.wire import rfc3339, write_event, write_events, written
+from schemas.words import LAST_TIMESTAMP_MS
 
 SUBJECT = "blr1.cardiology.20261123.17"
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=64)
@@ -103,7 +104,7 @@ def test_the_events_of_a_command_stand_under_its_place_and_are_numbered_from_0()
         Event("TokenPromoted", 43, {"token_id": SUBJECT}),
         Event("CommandRejected", 44, {}),
     ]
-    written = [
+    values = [
         write_event(
             event_id=f"3-1207-{n}",
             event_type=event.type,
@@ -114,9 +115,10 @@ def test_the_events_of_a_command_stand_under_its_place_and_are_numbered_from_0()
         )
         for n, event in enumerate(events)
     ]
+    said = [written(event) for event in events]
     for first in range(4):
-        assert write_events(3, 1207, 1_795_392_000_007, command, events, first=first) == written[first:]
-    assert write_events(3, 1207, 1_795_392_000_007, command, events) == written
+        assert write_events(3, 1207, 1_795_392_000_007, command, said, first=first) == values[first:]
+    assert write_events(3, 1207, 1_795_392_000_007, command, said) == values
 
 
 @pytest.mark.parametrize(
