@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from allocation_core.model import Model
 from benchmarks.workload import TIMESTAMP_MS
-from schemas.wire import read_command, write_events
+from schemas.wire import read_command, write_events, written
 from services.allocator.kafka import partitioner
 
 
@@ -21,7 +21,7 @@ def expected_events(commands: Iterable[tuple[bytes, bytes]], partitions: int) ->
     for key, value in commands:
         partition = partition_of(key)
         command = read_command(key, value, TIMESTAMP_MS)
-        decided = model.decide(command, TIMESTAMP_MS)
+        decided = [written(event) for event in model.decide(command, TIMESTAMP_MS)]
         events[partition] += write_events(partition, ends[partition], TIMESTAMP_MS, command, decided)
         ends[partition] += 1
     return events

@@ -13,6 +13,7 @@ from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from services.allocator.bare_records import take_bare_records
 from services.allocator.group import Group
 from services.allocator.kafka import Publisher, TailReader, partitioner
 from services.allocator.lost_connections import report_lost_connections
@@ -45,6 +46,7 @@ class Allocator:
 
     def __init__(self, settings: Settings, partitions: int) -> None:
         read_any_batch()
+        take_bare_records()
         report_lost_connections()
         self._server: uvicorn.Server | None = None
         self._redis = connect_redis(settings.redis_url)

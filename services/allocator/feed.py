@@ -9,24 +9,23 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+
+from services.allocator.records import CommandRecord
 
 ENOUGH_RECORDS = 8_000
 ENOUGH_BYTES = 16 * 1024 * 1024  # one record that is none of a command may have as many
 RETRY_AFTER_S = 0.1
 _WAIT_MS = 1_000
 
-Record: TypeAlias = "ConsumerRecord[bytes, bytes]"
-
 
 @dataclass
 class _Channel:
     """What one partition has waiting, and whether it is fetched at all."""
 
-    records: deque[Record] = field(default_factory=deque)
+    records: deque[CommandRecord] = field(default_factory=deque)
     size: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     failure: KafkaError | None = None
@@ -75,7 +74,7 @@ class CommandFeed:
         self._channels[place].is_held = False
         self._pause_or_resume(place)
 
-    async def take(self, place: TopicPartition, *, most: int, wait_s: float) -> Sequence[Record]:
+    async def take(self, place: TopicPartition, *, most: int, wait_s: float) -> Sequence[CommandRecord]:
         """Give the next records of a partition; none when none came in time.
 
         Raises:
@@ -107,7 +106,7 @@ class CommandFeed:
                 channel.failure = failure
                 channel.arrived.set()
 
-    def _deliver(self, place: TopicPartition, records: Sequence[Record]) -> None:
+    def _deliver(self, place: TopicPartition, records: Sequence[CommandRecord]) -> None:
         channel = self._channels.get(place)
         if channel is None or channel.is_held:
             return  # fetched before the hold: the owner says anew where it starts
@@ -129,10 +128,10 @@ class CommandFeed:
             pass  # taken away: there is nothing to fetch
 
 
-def _size(records: Sequence[Record]) -> int:
+def _size(records: Sequence[CommandRecord]) -> int:
     size = 0
     for record in records:
-        size += record.serialized_key_size + record.serialized_value_size
+        size += len(record.key or b"") + len(record.value or b"")
         for name, value in record.headers:
             size += len(name) + len(value or b"")
     return size

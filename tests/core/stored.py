@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from allocation_core.store import BatchedCommand, Refusal, SlotStore
 from schemas.commands import Command
+from schemas.wire import command_key
 from tests.core.commands import make_command
 
 NOON_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
@@ -33,7 +34,8 @@ def close(number: int, department: str = "d") -> Command:
 
 
 def a_batch(*offsets: int, department: str = "d") -> list[BatchedCommand]:
-    return [BatchedCommand(offset, NOON_MS, close(offset, department)) for offset in offsets]
+    commands = {offset: close(offset, department) for offset in offsets}
+    return [BatchedCommand(offset, NOON_MS, command_key(command), command) for offset, command in commands.items()]
 
 
 async def decide(

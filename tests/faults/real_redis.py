@@ -15,8 +15,8 @@ from allocation_core import store as scripts
 from allocation_core.state import DepartmentState, state_of
 from allocation_core.store import BatchedCommand, Marks, SlotStore, partition_key
 from allocation_core.stored_state import StoredPartition
-from schemas.commands import Command
-from schemas.events import Event
+from schemas.events import WrittenEvent
+from schemas.plain import AnyCommand
 from tests.faults.redis_double import Decided, Partition
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ class RealRedis:
         _at_once(self._slots[partition].check(generation=generation, expected=expected))
 
     def read_outcomes(
-        self, partition: int, generation: int, expected: int, commands: Mapping[int, Command]
-    ) -> dict[int, list[Event]]:
+        self, partition: int, generation: int, expected: int, commands: Mapping[int, AnyCommand]
+    ) -> dict[int, list[WrittenEvent]]:
         """Run read_outcomes.lua."""
         found = _at_once(self._slots[partition].outcomes(commands, generation=generation, expected=expected))
         return {offset: found[offset] for offset in commands if offset in found}
@@ -124,7 +124,7 @@ class RealRedis:
         last: int,
         digest: bytes,
         commands: Sequence[BatchedCommand],
-    ) -> dict[int, list[Event]]:
+    ) -> dict[int, list[WrittenEvent]]:
         """Run decide_batch.lua."""
         decided = self._decide(partition, generation, expected, committed, last, digest, commands)
         self._written()
@@ -139,7 +139,7 @@ class RealRedis:
         last: int,
         digest: bytes,
         commands: Sequence[BatchedCommand],
-    ) -> dict[int, list[Event]]:
+    ) -> dict[int, list[WrittenEvent]]:
         marks: dict[str, Any] = {"generation": generation, "expected": expected, "committed": committed}
         decided = _at_once(self._slots[partition].decide(commands, **marks, last=last, digest=digest))
         return {command.offset: decided[command.offset] for command in commands}

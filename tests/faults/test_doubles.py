@@ -443,7 +443,7 @@ async def _send_and_read(sending: Sending) -> Told:
 
     async def send(publisher: Publisher, *values: bytes) -> None:
         try:
-            await publisher.send(sending.events.topic, 0, [OutRecord(b"k", value, ()) for value in values])
+            await publisher.send(sending.events.topic, 0, [OutRecord(b"k", value, []) for value in values])
         except LogUnavailable:
             told.append("not acknowledged")
 

@@ -5,20 +5,33 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pytest
 
 from allocation_core.model import Model
 from allocation_core.store import NOTHING_APPLIED, BatchedCommand, Marks, Rewind, SlotStore, record_digest
-from schemas.commands import Command
-from schemas.events import Event
+from schemas.events import WrittenEvent
+from schemas.plain import AnyCommand
+from schemas.wire import written
 from services.allocator.metrics import AllocatorMetrics, PartitionMetrics
 from services.allocator.owner import CommandLog, LogBounds, Owner, Unrecoverable
-from services.allocator.records import NOWHERE, CommandRecord, EventPlace, OutRecord, event_place
+from services.allocator.records import NOWHERE, CommandRecord, EventPlace, Headers, OutRecord, event_place
+from tests.core.commands import as_model
 
 NOON_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 GENERATION = 5
 KEY = b"h/d"
+
+
+class Record(NamedTuple):
+    """One record of the commands topic (`CommandRecord`)."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
 
 
 def a_command(offset: int) -> CommandRecord:
@@ -26,11 +39,11 @@ def a_command(offset: int) -> CommandRecord:
         '{"specversion":"1.0","id":"c%d","source":"desk","type":"opd.CheckIn.v1",'
         '"data":{"facility_id":"h","department_id":"d","token_id":"h.d.20261123.1"}}'
     )
-    return CommandRecord(offset, NOON_MS, KEY, (value % offset).encode(), ())
+    return Record(offset, NOON_MS, KEY, (value % offset).encode(), ())
 
 
 def rubbish(offset: int) -> CommandRecord:
-    return CommandRecord(offset, NOON_MS, KEY, b"rubbish", (("sender", b"x"),))
+    return Record(offset, NOON_MS, KEY, b"rubbish", (("sender", b"x"),))
 
 
 @dataclass
@@ -129,7 +142,7 @@ class Store(SlotStore):
     def __init__(self, marks: Marks) -> None:
         self.marks = marks
         self.model = Model()
-        self.kept: dict[int, list[Event]] = {}
+        self.kept: dict[int, list[WrittenEvent]] = {}
         self.answers: dict[str, list[Exception]] = {}
         self.calls: list[str] = []
         self.committed: list[int] = []
@@ -154,7 +167,7 @@ class Store(SlotStore):
         committed: int,
         last: int,
         digest: bytes,
-    ) -> Mapping[int, list[Event]]:
+    ) -> Mapping[int, list[WrittenEvent]]:
         assert generation == GENERATION
         await self._asked("decide")
         if expected != self.marks.applied:
@@ -162,13 +175,16 @@ class Store(SlotStore):
         assert all(expected < one.offset <= last for one in commands)
         self.committed.append(committed)
         self.marks = Marks(last, digest, half_written=False)
-        events = {one.offset: self.model.decide(one.command, one.timestamp_ms) for one in commands}
+        events = {
+            one.offset: [written(event) for event in self.model.decide(as_model(one.command), one.timestamp_ms)]
+            for one in commands
+        }
         self.kept |= events
         return events
 
     async def outcomes(
-        self, commands: Mapping[int, Command], *, generation: int, expected: int
-    ) -> dict[int, list[Event]]:
+        self, commands: Mapping[int, AnyCommand], *, generation: int, expected: int
+    ) -> dict[int, list[WrittenEvent]]:
         assert (generation, expected) == (GENERATION, self.marks.applied)
         await self._asked("outcomes")
         return {offset: self.kept[offset] for offset in commands if offset in self.kept}

@@ -40,9 +40,9 @@ class FakeConsumer:
         if PLACE in self.paused:
             return {}
         size = self.sizes[self.given]
-        key, value, header = (size if part == self.part else 0 for part in ("key", "value", "header"))
-        headers = (("", bytes(header)),) if header else ()
-        record = ConsumerRecord("commands", 0, self.given, 0, 0, None, b"", None, key, value, headers)
+        key, value, header = (bytes(size) if part == self.part else b"" for part in ("key", "value", "header"))
+        headers = (("", header),) if header else ()
+        record = ConsumerRecord("commands", 0, self.given, 0, 0, key, value, None, len(key), len(value), headers)
         self.given += 1
         return {PLACE: [record]}
 

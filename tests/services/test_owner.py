@@ -10,6 +10,7 @@ from redis.exceptions import ConnectionError as NotConnected
 
 from allocation_core.store import HalfWritten, Marks, Rewind, Superseded, Unfenced, record_digest
 from schemas.events import Event
+from schemas.wire import written
 from services.allocator import owner as module
 from services.allocator.owner import LogUnavailable, TooLarge
 from services.allocator.records import NOWHERE, CommandRecord, EventPlace
@@ -161,7 +162,7 @@ def test_a_missing_outcome_of_what_is_not_said_is_asked_for_twice_and_then_refus
 def test_a_missing_outcome_of_what_is_said_is_not_missed() -> None:
     async def run() -> None:
         here = desk(*map(a_command, range(4)), marks=(2, a_command(2)))
-        here.store.kept = {2: [Event("SlotClosed", 3, {"facility_id": "h", "department_id": "d"})]}
+        here.store.kept = {2: [written(Event("SlotClosed", 3, {"facility_id": "h", "department_id": "d"}))]}
         here.topics.highest = EventPlace(1, 5)
         here.log.group_has = 2
         async with here.at_work():

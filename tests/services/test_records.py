@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from allocation_core.store import BatchedCommand
 from schemas.commands import Command
 from schemas.events import Event
+from schemas.wire import written
 from services.allocator.records import (
     NOWHERE,
-    CommandRecord,
     EventPlace,
     dead_letter,
     dead_letter_source,
@@ -16,6 +17,7 @@ from services.allocator.records import (
     event_records,
     read_record,
 )
+from tests.services.desk import Record
 
 NOON_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 KEY = b"h/d"
@@ -23,8 +25,10 @@ VALUE = (
     b'{"specversion":"1.0","id":"c","source":"desk","type":"opd.CheckIn.v1",'
     b'"data":{"facility_id":"h","department_id":"d","token_id":"h.d.20261123.1"}}'
 )
-RECORD = CommandRecord(7, NOON_MS, KEY, VALUE, (("sender", b"x"),))
-EVENTS = [Event("SlotClosed", sequence, {"facility_id": "h", "department_id": "d"}) for sequence in (41, 42, 43)]
+RECORD = Record(7, NOON_MS, KEY, VALUE, (("sender", b"x"),))
+EVENTS = [
+    written(Event("SlotClosed", sequence, {"facility_id": "h", "department_id": "d"})) for sequence in (41, 42, 43)
+]
 
 
 def in_partition(number: int, key: bytes = KEY) -> int:
@@ -81,11 +85,11 @@ def test_of_headers_without_an_offset_there_is_none() -> None:
     ],
 )
 def test_the_events_behind_the_published_mark_are_written_and_no_others(after: EventPlace, said: list[int]) -> None:
-    records = event_records(3, RECORD, the_command(), EVENTS, after)
+    records = event_records(3, [BatchedCommand(7, NOON_MS, KEY, the_command())], {7: EVENTS}, after)
     assert [event_place(record.value, 3) for record in records] == [EventPlace(7, n) for n in said]
     assert [json.loads(record.value or b"")["sequence"] for record in records] == [f"{41 + n:016d}" for n in said]
     assert all(record.key == KEY for record in records)
-    assert all(record.headers == (("content-type", b"application/cloudevents+json"),) for record in records)
+    assert all(record.headers == [("content-type", b"application/cloudevents+json")] for record in records)
 
 
 @pytest.mark.parametrize(
