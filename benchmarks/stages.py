@@ -1,0 +1,133 @@
+"""Where an allocator's processor time goes, stage by stage, without a Kafka: `python -m benchmarks.stages`.
+
+The stages are the allocator's own functions, called batch by batch as an owner calls them, with a real Redis behind
+them. Sockets to Kafka and the clients' tasks are not in it. A stage's figure is that of its fastest batch: on a machine
+that others use too, all else is noise.
+"""
+
+import argparse
+import asyncio
+import gc
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvloop
+from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from allocation_core.digests import content_digest, sender_digest
+from allocation_core.store import SlotStore, pack_commands
+from benchmarks.workload import TIMESTAMP_MS, workload
+from services.allocator.bare_records import take_bare_records
+from services.allocator.kafka import partitioner
+from services.allocator.records import NOWHERE, CommandRecord, event_records, read_batch
+from services.header_names import read_any_header_name
+from services.redis import connect_redis
+from services.stack import ValkeyServer
+
+PLACE = TopicPartition("commands", 0)
+FIRST = 1_000  # registrations, and pools that are still empty, are not what a day is made of
+ROOM = 16 * 1024 * 1024
+
+
+class Stages:
+    """The least that a command took in each stage, in microseconds."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.least_us: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Measure one batch's stage."""
+        began = time.thread_time_ns()
+        yield
+        took_us = (time.thread_time_ns() - began) / 1000 / self.batch
+        self.least_us[stage] = min(took_us, self.least_us.get(stage, took_us))
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--commands", type=int, default=30_000)
+    arguments.add_argument("--batch", type=int, default=500, help="commands a batch")
+    options = arguments.parse_args()
+    read_any_header_name()
+    take_bare_records()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # as the allocator's process does
+    with tempfile.TemporaryDirectory(prefix="opd-stages-") as folder:
+        server = ValkeyServer(Path(folder))
+        server.start()
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                stages = runner.run(run(server.url, options.commands, options.batch))
+        finally:
+            server.stop()
+    for stage, took_us in stages.least_us.items():
+        print(f"{took_us:6.2f} µs  {stage}")
+    print(f"{sum(took for stage, took in stages.least_us.items() if not stage.startswith(' ')):6.2f} µs  a command")
+
+
+async def run(url: str, count: int, batch: int) -> Stages:
+    """Decide a workload; stages that begin with a space are parts of the one before."""
+    stages = Stages(batch)
+    redis = connect_redis(url)
+    store = SlotStore(redis, PLACE.partition)
+    await store.fence(1)
+    partition_of = partitioner(1)
+    for first, fetched in fetched_batches(count, batch):
+        with stages.of("fetch: take record batches apart"):
+            records = take_apart(fetched, first)
+        with stages.of("read: JSON to commands"):
+            commands, faults = read_batch(records, PLACE.partition, partition_of)
+        with stages.of("script: pack, ask Redis"):
+            events = await store.decide(
+                commands, generation=1, expected=first - 1, committed=first, last=first + batch - 1, digest=b""
+            )
+        with stages.of("  of which: pack"):
+            pack_commands(commands)
+        with stages.of("    of which: digests"):
+            for each in commands:
+                sender_digest(each.command)
+                content_digest(each.command)
+        with stages.of("outcomes: words to events"):
+            len(events)
+        with stages.of("write: events to JSON"):
+            out = event_records(PLACE.partition, commands, events, NOWHERE)
+        with stages.of("send: put record batches together"):
+            builder = BatchBuilder(ROOM, 0)
+            for record in out:
+                builder.append(key=record.key, value=record.value, timestamp=TIMESTAMP_MS, headers=record.headers)
+            builder._build()  # noqa: SLF001  as aiokafka does when it sends
+        if faults or builder.record_count() < batch:
+            raise RuntimeError("not every command was answered")
+        if first < FIRST:
+            stages.least_us.clear()
+    await redis.aclose()
+    return stages
+
+
+def take_apart(fetched: bytes, first: int) -> list[CommandRecord]:
+    """Read a record batch as the consumer does."""
+    records = fetcher.MemoryRecords(fetched)
+    return list(fetcher.PartitionRecords(PLACE, records, [], first, None, None, check_crcs=True, isolation_level=0))
+
+
+def fetched_batches(count: int, batch: int) -> Iterator[tuple[int, bytes]]:
+    """Give record batches as a broker would, with the offset that each begins with."""
+    commands = list(workload(count))
+    for first in range(0, count - batch + 1, batch):
+        builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, ROOM)
+        for n, (key, value) in enumerate(commands[first : first + batch]):
+            builder.append(n, TIMESTAMP_MS, key, value, [])
+        yield first, first.to_bytes(8, "big") + bytes(builder.build())[8:]
+
+
+if __name__ == "__main__":
+    main()
