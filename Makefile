@@ -41,7 +41,8 @@ up: $(READY) ## the whole system on this machine until Ctrl-C
 fuzz: $(READY) ## a million hostile records, some of them through a running allocator; OPTIONS=--help
 	@$(BIN)/python -m tests.fuzz $(OPTIONS)
 
-bench: $(READY) ## decisions a second on this machine
+bench: $(READY) ## how fast it is, beside moving the bytes and beside others; OPTIONS=--quick for a look, --help
+	@$(BIN)/python -m services.stack
 	@$(BIN)/python -m benchmarks $(OPTIONS)
 
 campaign: $(READY) ## ten minutes of faults on real processes under load, then the audit

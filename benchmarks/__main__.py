@@ -1,101 +1,69 @@
-"""`make bench`: one allocator on a preloaded topic, beside moving the same bytes through the same Kafka."""
+"""`make bench`: how fast we are, beside moving the bytes alone and beside what else a hospital could pick."""
 
 import argparse
-import asyncio
 import json
+import logging
 import sys
-import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
-from redis import Redis
-from rich.console import Console
-from rich.table import Table
+from benchmarks.bench import Options
+from benchmarks.contenders import CONTENDERS
+from benchmarks.measurements import MEASUREMENTS, run
+from benchmarks.report import print_tables, tables_of, write_page
 
-from benchmarks.drain import Drain, create_topics, decide, passthrough, preload
-from benchmarks.expected import expected_events
-from benchmarks.workload import TIMESTAMP_MS, workload
-from services.settings import Settings
-from services.stack import Stack
-
-console = Console(stderr=True)
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
 def main() -> None:
-    """Measure, and print a table or JSON."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--commands", type=int, default=100_000, help="how many are preloaded")
-    arguments.add_argument("--runs", type=int, default=3, help="of each; the medians count")
-    arguments.add_argument("--partitions", type=int, default=4)
-    arguments.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    options = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="opd-bench-") as folder, Stack(Path(folder) / "stack") as stack:
-        runs = [asyncio.run(run(stack, Path(folder), number, options)) for number in range(options.runs)]
-    drains = {name: [run[name] for run in runs] for name in runs[0]}
-    ratio = median(run["allocator"].per_second / run["passthrough"].per_second for run in runs)
-    if options.json:
-        sys.stdout.write(json.dumps(as_json(drains, ratio)) + "\n")
+    """Measure, and print tables or JSON."""
+    arguments = _arguments()
+    options, chosen = _chosen(arguments)
+    results = run(options, [each for each in MEASUREMENTS if each.name in chosen])
+    if arguments.json:
+        sys.stdout.write(json.dumps(results) + "\n")
     else:
-        print_table(drains, ratio)
+        print_tables(tables_of(results, MEASUREMENTS))
+    if arguments.page:
+        write_page(arguments.page, results, MEASUREMENTS)
+        sys.stderr.write(f"written: {arguments.page}/README.md, results.json and plots\n")
 
 
-async def run(stack: Stack, folder: Path, number: int, options: argparse.Namespace) -> dict[str, Drain]:
-    """Drain the same commands twice: moved, and decided."""
-    settings = Settings(
-        kafka_bootstrap_servers=stack.kafka,
-        redis_url=stack.redis,
-        commands_topic=f"bench{number}.commands",
-        events_topic=f"bench{number}.events",
-        dead_letters_topic=f"bench{number}.dead-letters",
-        consumer_group=f"bench{number}",
-        log_level="warning",
+def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    names = [*(each.name for each in MEASUREMENTS), *(each.name for each in CONTENDERS)]
+    parser = argparse.ArgumentParser(prog="make bench OPTIONS=…", description=__doc__)
+    parser.add_argument("--commands", type=int, default=Options.commands, help="how many a drain has")
+    parser.add_argument("--runs", type=int, default=Options.runs, help="of each drain; the medians count")
+    parser.add_argument("--quick", action="store_true", help="a look: a tenth of the commands, one run")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        choices=names,
+        default=[],
+        help=f"may stand again: {', '.join(names)}",
     )
-    with Redis.from_url(stack.redis) as redis:
-        redis.flushall()
-    await create_topics(settings, options.partitions)
-    target = settings.model_copy(
-        update={
-            "commands_topic": f"copy{number}.a",
-            "events_topic": f"copy{number}.b",
-            "dead_letters_topic": f"copy{number}.c",
-        }
-    )
-    await create_topics(target, options.partitions)
-    console.print(f"run {number + 1}: preloading {options.commands:,} commands")
-    records = await preload(settings, workload(options.commands), TIMESTAMP_MS)
-    expected = expected_events(workload(options.commands), options.partitions)
-    console.print(f"run {number + 1}: moving them")
-    moved = await passthrough(settings, target.commands_topic, records, stack.pids)
-    console.print(f"run {number + 1}: deciding them")
-    decided = await decide(settings, records, expected, folder / f"allocator{number}.log", stack.pids)
-    return {"passthrough": moved, "allocator": decided}
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--page", type=Path, help=f"the folder of the page; {PAGE.name} in docs for a whole run")
+    arguments = parser.parse_args(words)
+    if not (arguments.page or arguments.quick or arguments.only):
+        arguments.page = PAGE
+    return arguments
 
 
-def as_json(drains: dict[str, list[Drain]], ratio: float) -> dict[str, object]:
-    """Give all figures of all runs, and the ratio's median."""
-    figures = {
-        name: [{"per_second": round(drain.per_second), "cpu_us": drain.cpu_us} for drain in runs]
-        for name, runs in drains.items()
-    }
-    return {"runs": figures, "allocator_of_passthrough": round(ratio, 3)}
-
-
-def print_table(drains: dict[str, list[Drain]], ratio: float) -> None:
-    """Print the medians, with the spread that shows the noise."""
-    table = Table("", "commands/s", "lowest to highest", "CPU µs a command")
-    for name, runs in drains.items():
-        rates = sorted(drain.per_second for drain in runs)
-        cpu = {part: median(drain.cpu_us[part] for drain in runs) for part in runs[0].cpu_us}
-        table.add_row(
-            name,
-            f"{median(rates):,.0f}",
-            f"{rates[0]:,.0f} to {rates[-1]:,.0f}",
-            ", ".join(f"{part} {used:.1f}" for part, used in cpu.items()),
-        )
-    out = Console(highlight=False)
-    out.print(table)
-    out.print(f"one allocator, AOF everysec: {ratio:.2f} of the passthrough in the same run")
+def _chosen(arguments: argparse.Namespace) -> tuple[Options, set[str]]:
+    """Give what to measure: all of a kind of which nothing is named."""
+    contenders = tuple(each for each in CONTENDERS if each.name in arguments.only) or CONTENDERS
+    named = {each.name for each in MEASUREMENTS if each.name in arguments.only}
+    chosen = named or {each.name for each in MEASUREMENTS if each.by_default}
+    options = Options(commands=arguments.commands, runs=arguments.runs, contenders=contenders)
+    if arguments.quick:
+        options = replace(options, commands=options.commands // 10, runs=1, seconds=3)
+    return options, chosen
 
 
 if __name__ == "__main__":
+    # What is killed on purpose makes aiokafka talk.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     main()

@@ -1,11 +1,12 @@
 """The commands that everything here decides: requests and cancellations, 4 to 1."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
+from typing import NamedTuple
 
 from pydantic_core import to_json
 
-from allocation_core.calendar import date_of_day, day_of_date, token_id
+from allocation_core.calendar import DAY_MS, date_of_day, day_of_date, token_id
 from schemas.words import Source
 
 DEPARTMENTS = 40
@@ -14,39 +15,62 @@ DOCTORS = [f"dr-{number}" for number in range(4)]
 SEATS = 20
 FIRST_DATE = "2026-11-23"
 TIMESTAMP_MS = 1_795_392_000_000
-# As many dates as it takes for a pool to be about as full as a busy one.
-REQUESTS_A_DEPARTMENT_AND_DATE = len(SLOTS) * len(DOCTORS) * SEATS
+# Half as many again as there are seats: some wait, cancellations promote them, emergencies take seats.
+REQUESTS_A_DEPARTMENT_AND_DATE = len(SLOTS) * len(DOCTORS) * SEATS * 3 // 2
 SHARES = {Source.EMERGENCY: 3, Source.PAID: 12, Source.FOLLOW_UP: 20, Source.ONLINE: 40, Source.WALK_IN: 25}
 
 
-def workload(count: int, seed: int = 1) -> Iterator[tuple[bytes, bytes]]:
-    """Give keys and values of so many commands in log order, the doctors' registrations first."""
+class Sent(NamedTuple):
+    """A record of the commands topic."""
+
+    key: bytes
+    value: bytes
+    timestamp_ms: int
+
+
+def workload(
+    count: int, *, seed: int = 1, departments: int = DEPARTMENTS, commands_a_day: int | None = None
+) -> Iterator[Sent]:
+    """Give so many commands in log order, the doctors' registrations first.
+
+    Args:
+        count: how many.
+        seed: of all chances.
+        departments: how many share them.
+        commands_a_day: after so many the timestamps go on to the next day, and what is over is forgotten (R3); if left
+            out, all come on one day.
+    """
     rng = Random(seed)
-    departments = [f"dep-{number}" for number in range(DEPARTMENTS)]
+    names = [f"dep-{number}" for number in range(departments)]
     schedule = [{"slot": slot, "capacity": SEATS} for slot in SLOTS]
     sent = 0
-    for department in departments:
+    for department in names:
         for doctor in DOCTORS:
-            yield _command(sent, "RegisterDoctor", department, doctor_id=doctor, name="Dr Rao", schedule=schedule)
+            data = {"doctor_id": doctor, "name": "Dr Rao", "schedule": schedule}
+            yield make_command(sent, "RegisterDoctor", department, TIMESTAMP_MS, data)
             sent += 1
-    issued = dict.fromkeys(departments, 0)
+    issued = dict.fromkeys(names, 0)
     while sent < count:
-        department = rng.choice(departments)
+        timestamp_ms = TIMESTAMP_MS + (sent // commands_a_day * DAY_MS if commands_a_day else 0)
+        department = rng.choice(names)
         days, token_no = divmod(issued[department], REQUESTS_A_DEPARTMENT_AND_DATE)
         date = date_of_day(day_of_date(FIRST_DATE) + days)
         if token_no == 0 or rng.random() < 0.8:
             issued[department] += 1
             source = rng.choices(list(SHARES), list(SHARES.values()))[0]
             slot = rng.choice(SLOTS)
-            patient_id = f"p-{sent:014d}"
-            yield _command(sent, "RequestToken", department, date=date, slot=slot, patient_id=patient_id, source=source)
+            data = {"date": date, "slot": slot, "patient_id": f"p-{sent:014d}", "source": source}
+            yield make_command(sent, "RequestToken", department, timestamp_ms, data)
         else:
             given_back = token_id("blr1", department, date, rng.randint(1, token_no))
-            yield _command(sent, "CancelToken", department, token_id=given_back)
+            yield make_command(sent, "CancelToken", department, timestamp_ms, {"token_id": given_back})
         sent += 1
 
 
-def _command(number: int, command_type: str, department: str, **data: object) -> tuple[bytes, bytes]:
+def make_command(
+    number: int, command_type: str, department: str, timestamp_ms: int, data: Mapping[str, object]
+) -> Sent:
+    """Give a command; its number makes its id."""
     value = to_json(
         {
             "specversion": "1.0",
@@ -56,4 +80,4 @@ def _command(number: int, command_type: str, department: str, **data: object) ->
             "data": {"facility_id": "blr1", "department_id": department, **data},
         }
     )
-    return f"blr1/{department}".encode(), value
+    return Sent(f"blr1/{department}".encode(), value, timestamp_ms)

@@ -97,9 +97,9 @@ def _maven(repository: Path) -> "MavenContext":
     return MavenContext(repo_cache=repository, remote_repos={**mirrors, "central": MAVEN_CENTRAL_URL}, timeout=60)
 
 
-def write_lock() -> None:
-    """Resolve `COORDINATES` and all that they need, and write the lock."""
+def write_lock(coordinates: str = COORDINATES, lock: Path = LOCK) -> None:
+    """Resolve Maven coordinates and all that they need, and write the lock."""
     import jgo  # noqa: PLC0415 - as above
 
-    environment = jgo.build(COORDINATES, update=True, cache_dir=cache_folder() / "jgo")
-    LOCK.write_text((environment.path / "jgo.lock.toml").read_text())
+    environment = jgo.build(coordinates, update=True, cache_dir=cache_folder() / "jgo")
+    lock.write_text((environment.path / "jgo.lock.toml").read_text())

@@ -1,0 +1,25 @@
+"""All that can be measured, in the order in which it is, and a run of some of it."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from benchmarks.bench import Bench, Options
+from benchmarks.drains import DRAINS
+from benchmarks.measurement import Measurement
+from benchmarks.report import machine
+
+MEASUREMENTS: tuple[Measurement, ...] = (DRAINS,)
+
+
+def run(options: Options, measurements: Iterable[Measurement]) -> dict[str, Any]:
+    """Start the servers, measure, and give all figures, of the machine too."""
+    with tempfile.TemporaryDirectory(prefix="opd-bench-") as folder, Bench(options, Path(folder)) as bench:
+        results: dict[str, Any] = {"machine": machine(bench.stack)}
+        for each in measurements:
+            bench.say(f"{each.name}: {each.what}")
+            results[each.name] = uvloop.run(each.measure(bench))
+    return results
