@@ -9,10 +9,11 @@ import uvloop
 
 from benchmarks.bench import Bench, Options
 from benchmarks.drains import DRAINS
+from benchmarks.latency import LATENCY
 from benchmarks.measurement import Measurement
 from benchmarks.report import machine
 
-MEASUREMENTS: tuple[Measurement, ...] = (DRAINS,)
+MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, LATENCY)
 
 
 def run(options: Options, measurements: Iterable[Measurement]) -> dict[str, Any]:
