@@ -9,11 +9,12 @@ import uvloop
 
 from benchmarks.bench import Bench, Options
 from benchmarks.drains import DRAINS
+from benchmarks.killed import KILLED
 from benchmarks.latency import LATENCY
 from benchmarks.measurement import Measurement
 from benchmarks.report import machine
 
-MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, LATENCY)
+MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, LATENCY, KILLED)
 
 
 def run(options: Options, measurements: Iterable[Measurement]) -> dict[str, Any]:
