@@ -10,10 +10,12 @@ from pathlib import Path
 
 from benchmarks.bench import Options
 from benchmarks.contenders import CONTENDERS
+from benchmarks.long import LONG
 from benchmarks.measurements import MEASUREMENTS, run
 from benchmarks.report import print_tables, tables_of, write_page
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks"
+LONGEST_COMMANDS = 10_000_000
 
 
 def main() -> None:
@@ -36,6 +38,7 @@ def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--commands", type=int, default=Options.commands, help="how many a drain has")
     parser.add_argument("--runs", type=int, default=Options.runs, help="of each drain; the medians count")
     parser.add_argument("--quick", action="store_true", help="a look: a tenth of the commands, one run")
+    parser.add_argument("--long", action="store_true", help=f"the long drain too, of {LONGEST_COMMANDS:,} commands")
     parser.add_argument(
         "--only",
         action="append",
@@ -58,6 +61,9 @@ def _chosen(arguments: argparse.Namespace) -> tuple[Options, set[str]]:
     named = {each.name for each in MEASUREMENTS if each.name in arguments.only}
     chosen = named or {each.name for each in MEASUREMENTS if each.by_default}
     options = Options(commands=arguments.commands, runs=arguments.runs, contenders=contenders)
+    if arguments.long:
+        chosen.add(LONG.name)
+        options = replace(options, long_commands=LONGEST_COMMANDS)
     if arguments.quick:
         options = replace(options, commands=options.commands // 10, runs=1, seconds=3)
     return options, chosen

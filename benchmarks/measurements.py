@@ -11,10 +11,12 @@ from benchmarks.bench import Bench, Options
 from benchmarks.drains import DRAINS
 from benchmarks.killed import KILLED
 from benchmarks.latency import LATENCY
+from benchmarks.long import LONG
 from benchmarks.measurement import Measurement
+from benchmarks.memory import MEMORY
 from benchmarks.report import machine
 
-MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, LATENCY, KILLED)
+MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, LATENCY, KILLED, MEMORY, LONG)
 
 
 def run(options: Options, measurements: Iterable[Measurement]) -> dict[str, Any]:
