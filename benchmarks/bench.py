@@ -25,7 +25,7 @@ from services.stack import Stack
 from services.stack.process import Process
 from services.stack.system import environment
 
-POLL_S = 0.02
+POLL_S = 0.1  # looking more often would take what is measured
 STALLED_AFTER_S = 90
 
 

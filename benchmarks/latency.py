@@ -1,11 +1,12 @@
 """From a command that is sent to its event received, at rates that leave time."""
 
 import asyncio
+import gc
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,9 +84,10 @@ class _Row:
         async with bench.running(self.contender, self.command, settings) as running:
             await preload(settings, settings.commands_topic, sent[:before])
             await running.until(lambda _, committed: committed == before)
-            async with _receiving(running, traffic, live), _rewriting(bench, rewrites) as rewritten:
-                began_s = await _send(running, sent, before, per_s, traffic)
-                await running.until(lambda _, committed: committed == len(sent))
+            with _collector_off():
+                async with _receiving(running, traffic, live), _rewriting(bench, rewrites) as rewritten:
+                    began_s = await _send(running, sent, before, per_s, traffic)
+                    await running.until(lambda _, committed: committed == len(sent))
             said = await bench.said(running)
             compare(self.contender.title, said, bench.expected_of(self.contender, sent))
         steady_from_s = began_s + min(WARM_UP_S, live / per_s / 2)
@@ -95,6 +97,17 @@ class _Row:
         bench.say(f"{title}: {per_s:,} a second: p50 {figures['p50']:.1f} ms, p99 {figures['p99']:.1f} ms")
         late_ms = round(_at_share(sorted(traffic.late_s), 0.99) * 1000, 2)
         return {"title": title, "per_s": per_s, **figures, "sender_late_p99": late_ms, "rewrites": rewritten.count}
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Keep Python's collector from pausing sender and receiver: its pauses would be taken for somebody's latency."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @asynccontextmanager

@@ -13,7 +13,9 @@ from services.settings import Settings, read_settings
 
 BATCH_RECORDS = 2_000
 BATCH_BYTES = 900_000
-LINGER_MS = 0
+# As ours: who is killed is missed after the same time.
+SESSION_TIMEOUT_MS = 6_000
+HEARTBEAT_INTERVAL_MS = 300
 
 Answer = list[bytes]
 Send = Callable[[Sequence[tuple[Command, Answer]]], Awaitable[None]]
@@ -50,12 +52,13 @@ async def follow(
             group_id=settings.consumer_group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
         ) as consumer,
         AIOKafkaProducer(
             bootstrap_servers=settings.kafka_bootstrap_servers,
             enable_idempotence=True,
             max_batch_size=BATCH_BYTES,
-            linger_ms=LINGER_MS,
         ) as producer,
     ):
 
