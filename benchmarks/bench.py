@@ -107,7 +107,7 @@ class Running:
         if not self.process.running:
             raise RuntimeError("\n".join([f"{self.process.name} ended", *self.process.last_log_lines()]))
 
-    async def until(self, holds: Callable[[int, int], bool]) -> int:
+    async def until(self, holds: Callable[[int, int], bool], *, poll_s: float = POLL_S) -> int:
         """Wait until it holds of the numbers of events appended and commands committed; give the former.
 
         Raises:
@@ -124,7 +124,7 @@ class Running:
             if time.monotonic() - moved_at > STALLED_AFTER_S:
                 stalled = f"{self.process.name} said {so_far[0]} events of {so_far[1]} commands, and then nothing more"
                 raise RuntimeError("\n".join([stalled, *self.process.last_log_lines()]))
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(poll_s)
 
 
 class Bench:

@@ -19,6 +19,7 @@ from benchmarks.measurement import Figures, Measurement, Table, spread
 from benchmarks.plots import bars, stacked_bars
 from benchmarks.processes import cpu_s, rss_mb
 
+FIRST_POLL_S = 0.02
 CALIBRATION = {"codec": "the codec alone", "raw-lua": "the script alone"}
 NOTE = (
     "Every event is compared with the model's. The second half is without the start of a Java compiler. CPU is of the "
@@ -62,10 +63,12 @@ async def _drain(bench: Bench, contender: Contender, command: Sequence[str | Pat
 
 
 async def _measured(bench: Bench, running: Running, workload: Workload, contender: Contender) -> Figures:
-    early = await running.until(lambda events, _: events > 0)
+    early = await running.until(lambda events, _: events > 0, poll_s=FIRST_POLL_S)
     before = cpu_s(running.parts)
     said = await running.until(lambda _, committed: committed == workload.commands)
     after = cpu_s(running.parts)
+    if said == early:
+        raise RuntimeError(f"{contender.title} had said everything at the first look: more --commands are needed")
     memory_mb = rss_mb(running.process.pid)
     appended = await read(running.settings, running.settings.events_topic, bench.options.partitions)
     values = {partition: [record.value for record in records] for partition, records in appended.items()}
