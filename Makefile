@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage mutation lint up bench campaign simulate-faults fuzz
+.PHONY: help install demo test coverage mutation lint up bench bench-check campaign simulate-faults fuzz
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ fuzz: $(READY) ## a million hostile records, some of them through a running allo
 bench: $(READY) ## how fast it is, beside moving the bytes and beside others; OPTIONS=--quick for a look, --help
 	@$(BIN)/python -m services.stack
 	@$(BIN)/python -m benchmarks $(OPTIONS)
+
+bench-check: $(READY) ## whether anything became much slower or larger; OPTIONS=--update writes the baseline
+	@$(BIN)/python -m services.stack
+	@$(BIN)/python -m benchmarks.check $(OPTIONS)
 
 campaign: $(READY) ## ten minutes of faults on real processes under load, then the audit
 	@$(BIN)/python -m tests.campaign $(OPTIONS)

@@ -12,7 +12,8 @@ from benchmarks.processes import cpu_s, own_cpu_s
 from benchmarks.workload import DEPARTMENTS, TIMESTAMP_MS, Sent, workload
 from schemas.commands import Command
 from schemas.events import Event
-from schemas.wire import read_command, write_events
+from schemas.plain import read_plain_command
+from schemas.wire import command_key, read_command, write_events, written
 from services.redis import connect_redis
 
 COMMANDS = 40_000
@@ -25,10 +26,10 @@ def codec(_: Bench) -> Figures:
     sent, decided = _decided(DEPARTMENTS)
     began_s = own_cpu_s()
     for key, value, timestamp_ms in sent:
-        read_command(key, value, timestamp_ms)
+        read_plain_command(key, value, timestamp_ms) or read_command(key, value, timestamp_ms)
     read_s = own_cpu_s()
     for offset, (command, events) in enumerate(decided):
-        write_events(0, offset, TIMESTAMP_MS, command, events)
+        write_events(0, offset, TIMESTAMP_MS, command, [written(event) for event in events])
     written_s = own_cpu_s()
     return {
         "per_second": round(len(sent) / (written_s - began_s)),
@@ -80,7 +81,9 @@ async def _recorded_calls(redis: Redis, partitions: int) -> list[tuple[Any, ...]
         store = SlotStore(recorder, 0)
         await store.fence(GENERATION)
         decided = _decided(DEPARTMENTS // partitions)[1]
-        commands = [BatchedCommand(at, TIMESTAMP_MS, command) for at, (command, _) in enumerate(decided)]
+        commands = [
+            BatchedCommand(at, TIMESTAMP_MS, command_key(command), command) for at, (command, _) in enumerate(decided)
+        ]
         applied = NOTHING_APPLIED
         for first in range(0, len(commands), BATCH_RECORDS):
             batch = commands[first : first + BATCH_RECORDS]

@@ -44,7 +44,9 @@ async def measure(bench: Bench) -> Figures:
 def _in_log_order(parts: Sequence[Sequence[Sent]]) -> list[list[BatchedCommand]]:
     numbered, offset = [], 0
     for part in parts:
-        numbered.append([BatchedCommand(offset + n, TIMESTAMP_MS, read_command(*each)) for n, each in enumerate(part)])
+        numbered.append(
+            [BatchedCommand(offset + n, TIMESTAMP_MS, each.key, read_command(*each)) for n, each in enumerate(part)]
+        )
         offset += len(part)
     return numbered
 

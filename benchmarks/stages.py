@@ -26,7 +26,7 @@ from benchmarks.workload import TIMESTAMP_MS, workload
 from services.allocator.bare_records import take_bare_records
 from services.allocator.kafka import partitioner
 from services.allocator.records import NOWHERE, CommandRecord, event_records, read_batch
-from services.header_names import read_any_header_name
+from services.record_batches import read_any_batch
 from services.redis import connect_redis
 from services.stack import ValkeyServer
 
@@ -57,7 +57,7 @@ def main() -> None:
     arguments.add_argument("--commands", type=int, default=30_000)
     arguments.add_argument("--batch", type=int, default=500, help="commands a batch")
     options = arguments.parse_args()
-    read_any_header_name()
+    read_any_batch()
     take_bare_records()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)  # as the allocator's process does
@@ -124,8 +124,8 @@ def fetched_batches(count: int, batch: int) -> Iterator[tuple[int, bytes]]:
     commands = list(workload(count))
     for first in range(0, count - batch + 1, batch):
         builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, ROOM)
-        for n, (key, value) in enumerate(commands[first : first + batch]):
-            builder.append(n, TIMESTAMP_MS, key, value, [])
+        for n, (key, value, timestamp_ms) in enumerate(commands[first : first + batch]):
+            builder.append(n, timestamp_ms, key, value, [])
         yield first, first.to_bytes(8, "big") + bytes(builder.build())[8:]
 
 
