@@ -70,7 +70,7 @@ def test_the_page_has_every_table_and_its_plots_stand_beside_it(results: dict[st
     write_page(tmp_path, results, MEASUREMENTS)
     page = (tmp_path / "README.md").read_text()
     assert "- processor: two cores" in page
-    assert "| we, one worker | 6.5 | 1 | 0 | 9 |" in page
+    assert "| we, one worker | exactly once | 6.5 | 1 | 0 | 9 |" in page
     plots = {path.name for path in tmp_path.glob("*.svg")}
     assert plots == {"drains.svg", "cpu.svg", "latency.svg", "killed.svg", "long.svg"}
     assert all(f"]({name})" in page for name in plots)
