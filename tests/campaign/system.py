@@ -16,7 +16,7 @@ from tests.campaign.servers import Kafka
 from tests.campaign.watch import Watch
 from tests.integration.running import RunningAllocator, create_topics, read_all
 
-STEADY_WITHIN_S = 60.0
+STEADY_WITHIN_S = 120.0
 RECOVERED_WITHIN_S = 60.0
 LOG_LINES_SHOWN = 60
 
