@@ -69,7 +69,7 @@ TARGETS = {
     "recovery": Target(
         tuple(f"services/allocator/{name}.py" for name in ("feed", "group", "owner", "records")),
         (
-            *(f"tests/services/test_{name}.py" for name in ("feed", "owner", "records")),
+            *(f"tests/services/test_{name}.py" for name in ("feed", "group", "owner", "records")),
             "tests/mutation/schedules.py",
         ),
     ),
