@@ -20,6 +20,7 @@ import pytest
 from tests.mutation.session import Forks
 from tests.mutation.targets import TARGETS
 
+_QUIET = ("-ptests.once", "-pno:cacheprovider", "-pno:logging", "--assert=plain", "--tb=no", "-qq", "--no-summary")
 _SURVIVORS = Path(__file__).with_name("survivors.toml")
 
 
@@ -35,29 +36,21 @@ def main() -> int:
     arguments.add_argument("--verbose", action="store_true", help="tell of each mutant")
     options = arguments.parse_args()
     os.nice(19)
+    gone = _listed() - {mutant.name for target in TARGETS.values() for mutant in target.mutants()}
+    for mutant in sorted(gone):
+        _say(f"listed as a survivor, but not there any more: {mutant}")
     failed = [name for name in options.targets or TARGETS if not _is_as_listed(name, options)]
-    return int(bool(failed))
+    return int(bool(failed or gone))
 
 
 def _is_as_listed(name: str, options: argparse.Namespace) -> bool:
     mutants = [mutant for mutant in TARGETS[name].mutants() if re.search(options.only, mutant.name)]
     if options.list:
         _say("\n".join(mutant.name for mutant in mutants))
+    if options.list or not mutants:
         return True
     forks = Forks(mutants, _say if options.verbose else lambda _: None)
-    quiet = [
-        "-p",
-        "tests.once",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:logging",
-        "--assert=plain",
-        "--tb=no",
-        "-qq",
-        "--no-summary",
-    ]
-    code = pytest.main([*quiet, *TARGETS[name].tests], plugins=[forks])
+    code = pytest.main([*_QUIET, *TARGETS[name].tests], plugins=[forks])
     if code != pytest.ExitCode.OK:
         _say(f"{name}: pytest ended with {code!r}")
         return False
