@@ -146,9 +146,13 @@ class Store(SlotStore):
         self.answers: dict[str, list[Exception]] = {}
         self.calls: list[str] = []
         self.committed: list[int] = []
+        self.owner_is: Callable[[], str] = str
+        self.states_at_a_fence: list[str] = []
 
     async def _asked(self, what: str) -> None:
         self.calls.append(what)
+        if what == "fence":
+            self.states_at_a_fence.append(self.owner_is())
         await asyncio.sleep(0)
         if self.answers.get(what):
             raise self.answers[what].pop(0)
@@ -236,6 +240,7 @@ class Desk:
             metrics=PartitionMetrics(AllocatorMetrics(), 0),
             snapshots=self.snapshots,
         )
+        self.store.owner_is = lambda: self.owner.state
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:

@@ -291,6 +291,7 @@ def test_what_turns_out_otherwise_leads_back_to_taking(call: str, refusal: Excep
             await here.answers(1)
             await until(lambda: here.store.calls.count("fence") == 2)
             await until(lambda: here.owner.state == "working")
+        assert here.store.states_at_a_fence == ["taking", "taking"]
         assert here.topics.places() == [EventPlace(0, 0)]
 
     asyncio.run(run())
@@ -317,6 +318,7 @@ def test_redis_is_waited_for() -> None:
             await until(lambda: here.owner.state == "waiting: Redis")
             await here.answers(1)
             await until(lambda: here.owner.state == "working")
+        assert here.store.states_at_a_fence == ["taking", *["waiting: Redis"] * 3], "it waits until it works again"
         assert here.topics.places() == [EventPlace(0, 0)]
 
     asyncio.run(run())
