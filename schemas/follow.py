@@ -106,8 +106,13 @@ class Follower:
         return event
 
     def skip_to(self, gap: Gap) -> None:
-        """Do without the events that were missed: the record that told of the gap can then be taken."""
+        """Do without the events that were missed: the record that told of the gap can then be taken.
+
+        A gap that was closed since, by whatever way the missed events came, is none any more: nothing is done.
+        """
         last = self._last.get(gap.department)
+        if last is not None and last.sequence >= gap.found - 1:
+            return
         place = last.place if last is not None else (-1, -1, -1)
         self._last[gap.department] = _Last(gap.found - 1, place, "")
 
@@ -127,6 +132,8 @@ class Follower:
 
     def _check_next(self, department: str, found: _Last, last: _Last | None) -> None:
         expected = 1 if last is None else last.sequence + 1
+        if found.sequence < 1:
+            raise Contradiction(department, found.sequence, "events are numbered from 1")
         if found.sequence != expected and (last is not None or self._from_the_beginning):
             raise Gap(department, expected, found.sequence)
         if last is None or last.place == (-1, -1, -1):
@@ -141,12 +148,15 @@ class Follower:
 
 
 def _place(event_id: str) -> tuple[int, int, int]:
-    partition, offset, n = map(int, event_id.split("-"))
+    try:
+        partition, offset, n = map(int, event_id.split("-"))
+    except ValueError:  # Python reads no integer of thousands of digits
+        raise UnreadableEvent("id: no place in a log") from None
     return partition, offset, n
 
 
 def _read_state(state: Mapping[str, Any]) -> dict[str, _Last]:
-    if state.get("version") != 1:
+    if not isinstance(state, Mapping) or state.get("version") != 1:
         raise ValueError("not a follower's state of version 1")
     try:
         return {

@@ -4,7 +4,7 @@ import copy
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -165,6 +165,25 @@ def test_what_cannot_follow_is_a_contradiction_though_its_bytes_are_forgotten() 
     assert follower.take(*told("ent", 4, offset=31))
 
 
+def test_a_gap_that_was_closed_since_leads_nobody_back() -> None:
+    follower = Follower()
+    follower.take(*told("ent", 1, offset=10))
+    with pytest.raises(Gap) as found:
+        follower.take(*told("ent", 3, offset=30))
+    for sequence in (2, 3, 4):
+        assert follower.take(*told("ent", sequence, offset=sequence * 10))
+    before = follower.state()
+    follower.skip_to(found.value)
+    assert follower.state() == before
+    assert follower.take(*told("ent", 4, offset=40)) is None
+
+
+def test_events_are_numbered_from_one() -> None:
+    for follower in (Follower(), Follower(from_the_beginning=False)):
+        with pytest.raises(Contradiction, match="numbered from 1"):
+            follower.take(*told("ent", 0, offset=10))
+
+
 def test_a_consumer_that_begins_in_the_middle_takes_what_comes_first() -> None:
     with pytest.raises(Gap, match="blr1/ent: expected sequence 1, found 7"):
         Follower().take(*told("ent", 7, offset=70))
@@ -177,7 +196,14 @@ def test_a_consumer_that_begins_in_the_middle_takes_what_comes_first() -> None:
 
 def test_what_is_no_event_is_not_taken() -> None:
     follower = Follower()
-    for key, value in ((b"blr1/ent", None), (b"blr1/ent", b"{"), (b"blr1/other", told("ent", 1, 0).value), (None, b"")):
+    endless = told("ent", 1, 0).value.replace(b"3-0-0", b"3-0-" + b"9" * 5000)
+    for key, value in (
+        (b"blr1/ent", endless),
+        (b"blr1/ent", None),
+        (b"blr1/ent", b"{"),
+        (b"blr1/other", told("ent", 1, 0).value),
+        (None, b""),
+    ):
         with pytest.raises(UnreadableEvent):
             follower.take(key, value)
     assert follower.take(*told("ent", 1, 0))
@@ -191,9 +217,10 @@ def test_what_is_no_event_is_not_taken() -> None:
         {"version": 1},
         {"version": 1, "departments": {"a/b": [1]}},
         {"version": 1, "departments": []},
+        [],
     ],
 )
-def test_another_state_is_refused(state: dict[str, object]) -> None:
+def test_another_state_is_refused(state: Any) -> None:
     with pytest.raises(ValueError, match="not a follower's state"):
         Follower(state)
 
