@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import struct
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -167,7 +168,7 @@ def _damage_told(path: Path) -> Iterator[None]:
         raise SnapshotError(f"{path}: there is no such snapshot\ntry: another folder") from error
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path, f"it cannot be read to its end ({type(error).__name__})") from error
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error) as error:
         raise _damaged(path, "its content is no state of departments") from error
 
 
