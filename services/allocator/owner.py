@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from allocation_core.store import (
     NOTHING_APPLIED,
@@ -49,6 +49,7 @@ FETCH_WAIT_S = 1.0
 IDLE_CHECK_S = 3.0
 RETRY_AFTER_S = 0.5
 LARGER_RECORDS = "a topic that takes larger records"
+ROOM = "room in Redis, which is at its maxmemory"
 
 
 class LogBounds(NamedTuple):
@@ -230,6 +231,8 @@ class Owner:
                 f"version: nothing was changed. Both versions may work in this group, each with a Redis of its own: "
                 f"let OPD_REDIS_URL of this version's allocators name an empty one; it is rebuilt from the log."
             ) from found
+        except OutOfMemoryError as error:
+            await self._wait(ROOM, error, logging.ERROR)
         except RedisError as error:
             await self._wait("Redis", error)
         except TooLarge as error:

@@ -350,7 +350,8 @@ def test_a_full_redis_stops_nothing_half_way_and_goes_on_when_there_is_room(sett
         redis.config_set("maxmemory", "1mb")
         try:
             publish(settings, [a_request("d", number, f"p{number}") for number in range(1, 200)])
-            until(lambda: allocator.partitions == {"0": "waiting: Redis"}, "it waits")
+            full = {"0": "waiting: room in Redis, which is at its maxmemory"}
+            until(lambda: allocator.partitions == full, "it waits, and says for what")
             assert allocator.get("/health/ready")[0] == 503
             assert redis.hget("opd{0}", "half") == b"0"
             assert applied(settings, 0) == 1
