@@ -14,7 +14,7 @@ import ormsgpack
 
 from allocation_core.calendar import date_of_day
 from allocation_core.digests import DIGEST_BYTES
-from allocation_core.model import MEMORY_DAYS
+from allocation_core.model import MEMORY_DAYS, PAST_DAYS
 from allocation_core.state import MOST_PREEMPTED, CommandState, DepartmentState, PoolKey, SessionState, TokenState, Week
 from schemas.words import Source, Status
 
@@ -27,7 +27,8 @@ DAYS_A_BUCKET = 4
 _SOURCES = tuple(Source)
 _STATUSES = tuple(Status)
 _TOKEN = Struct(">BBBBBHI11s")
-_INT_BYTES = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}  # how long a packed number is, by its first byte; else 1
+_ISSUED = Struct(">BI")  # how far a token's day is from the day before its command's, and its token_no
+_DAY_BYTES = 3
 _CLASS_UNIT, _PREEMPTED_UNIT = 2**50, 2**34
 _SEATED = frozenset({Status.CONFIRMED, Status.CHECKED_IN, Status.CALLED, Status.COMPLETED})
 _ACTIVE = frozenset({Status.WAITLISTED, Status.CONFIRMED, Status.CHECKED_IN, Status.CALLED})
@@ -61,27 +62,27 @@ class SessionHeader(NamedTuple):
 
 @dataclass(slots=True)
 class PoolHeader:
-    """A pool's header; `sessions` by registration number, those that differ from their schedule."""
+    """A pool's header; `waiting` by class, `sessions` by registration number, those that differ from their schedule."""
 
     closed: int = 0
     issued: int = 0
-    unpinned: int = 0
+    waiting: list[int] = field(default_factory=lambda: [0] * len(Source))
     sessions: dict[int, SessionHeader] = field(default_factory=dict)
 
     def pack(self) -> bytes:
         """Give it as Redis keeps it."""
-        flat: list[int | str] = [self.closed, self.issued, self.unpinned]
+        flat = [self.closed, self.issued, *self.waiting]
         for number, session in self.sessions.items():
-            # The scripts know tokens by their numbers as texts.
-            flat += (number, *session[:-1], str(session.called) if session.called else 0)
+            flat += (number, *session)
         return ormsgpack.packb(flat)
 
     @classmethod
     def unpack(cls, packed: bytes) -> "PoolHeader":
         """Read it."""
-        closed, issued, unpinned, *flat = ormsgpack.unpackb(packed)
-        sessions = {flat[at]: SessionHeader(*map(int, flat[at + 1 : at + 6])) for at in range(0, len(flat), 6)}
-        return cls(closed, issued, unpinned, {n: said for n, said in sessions.items() if said != SessionHeader()})
+        closed, issued, *flat = ormsgpack.unpackb(packed)
+        waiting, flat = flat[: len(Source)], flat[len(Source) :]
+        sessions = {flat[at]: SessionHeader(*flat[at + 1 : at + 6]) for at in range(0, len(flat), 6)}
+        return cls(closed, issued, waiting, {n: said for n, said in sessions.items() if said != SessionHeader()})
 
 
 @dataclass(slots=True)
@@ -233,9 +234,10 @@ def _line_of(token: TokenState, numbers: Mapping[str | None, int]) -> tuple[str,
 
 
 def _count(pool: PoolHeader, no: int, token: TokenState, numbers: Mapping[str | None, int]) -> None:
-    if token.status is Status.WAITLISTED and token.pin is None:
-        pool.unpinned += 1
-        return
+    if token.status is Status.WAITLISTED:
+        pool.waiting[token.source.priority - 1] += 1
+        if token.pin is None:
+            return
     number = numbers[token.pin if token.status is Status.WAITLISTED else token.doctor_id]
     session = pool.sessions.get(number, SessionHeader())
     if token.status is Status.WAITLISTED:
@@ -329,16 +331,20 @@ def _pack_token(token: TokenState, numbers: Mapping[str | None, int]) -> bytes:
 
 
 def _pack_command(command: CommandState) -> bytes:
-    token = () if command.token is None else (command.token[0], str(command.token[1]))
-    return command.digest + _pack_values(command.day, *token)
+    packed = command.digest + command.day.to_bytes(_DAY_BYTES, "big")
+    if command.token is None:
+        return packed
+    day, token_no = command.token
+    return packed + _ISSUED.pack(day - command.day + PAST_DAYS, token_no)
 
 
 def _read_command(known: bytes) -> CommandState:
-    digest, packed = known[:DIGEST_BYTES], known[DIGEST_BYTES:]
-    if len(packed) == _INT_BYTES.get(packed[0], 1):
-        return CommandState(digest, _unpack_values(packed, 1)[0], None)
-    day, token_day, token_no = _unpack_values(packed, 3)
-    return CommandState(digest, day, (token_day, int(token_no)))
+    digest, packed, issued = known[:DIGEST_BYTES], known[DIGEST_BYTES:][:_DAY_BYTES], known[DIGEST_BYTES + _DAY_BYTES :]
+    day = int.from_bytes(packed, "big")
+    if not issued:
+        return CommandState(digest, day, None)
+    ahead, token_no = _ISSUED.unpack(issued)
+    return CommandState(digest, day, (day - PAST_DAYS + ahead, token_no))
 
 
 def _pack_values(*values: int | str) -> bytes:

@@ -8,13 +8,16 @@
 --- @include "includes/batch"
 --- @include "includes/words"
 --- @include "includes/said"
+--- @include "includes/writes"
 --- @include "includes/departments"
 --- @include "includes/command_ids"
+--- @include "includes/lines"
 --- @include "includes/tokens"
 --- @include "includes/pools"
 --- @include "includes/seats"
 --- @include "includes/forget"
 --- @include "includes/named_token"
+--- @include "includes/needed"
 --- @include "commands/register_doctor"
 --- @include "commands/request_token"
 --- @include "commands/cancel_token"
@@ -26,52 +29,77 @@
 --- @include "commands/set_doctor_availability"
 --- @include "commands/close_slot"
 
+-- By type: what decides it, how many words it has in all, and what of the state it names (see includes/needed.lua).
 local types = {
-  RegisterDoctor = { decide = register_doctor, arguments = 2 },
-  RequestToken = { decide = request_token, arguments = 5 },
-  CancelToken = { decide = cancel_token, arguments = 2 },
-  MarkNoShow = { decide = mark_no_show, arguments = 2 },
-  CheckIn = { decide = check_in, arguments = 2 },
-  CompleteConsultation = { decide = complete_consultation, arguments = 2 },
-  CallNext = { decide = call_next, arguments = 3 },
-  SetSlotCapacity = { decide = set_slot_capacity, arguments = 4 },
-  SetDoctorAvailability = { decide = set_doctor_availability, arguments = 4 },
-  CloseSlot = { decide = close_slot, arguments = 2 },
+  RegisterDoctor = { decide = register_doctor, words = 5 },
+  RequestToken = { decide = request_token, words = 8, need = need_patient },
+  CancelToken = { decide = cancel_token, words = 5, need = need_token },
+  MarkNoShow = { decide = mark_no_show, words = 5, need = need_token },
+  CheckIn = { decide = check_in, words = 5, need = need_token },
+  CompleteConsultation = { decide = complete_consultation, words = 5, need = need_token },
+  CallNext = { decide = call_next, words = 6, need = need_pool },
+  SetSlotCapacity = { decide = set_slot_capacity, words = 7, need = need_pool },
+  SetDoctorAvailability = { decide = set_doctor_availability, words = 7 },
+  CloseSlot = { decide = close_slot, words = 5, need = need_pool },
 }
 
--- Find where each command stands, and that nothing is missing, too much, or applied already.
+-- Find where each department's commands stand and what they name, and that nothing is missing, too much, or applied
+-- already. A department here is its name, where its commands begin, how many, and their digests.
 local function read_batch(applied, last)
-  local names, commands = {}, {}
+  local departments = {}
   local at, n = 2, 0
   for i = 1, batch[1] do
-    names[i] = batch[at]
-    local starts, ids, contents = {}, {}, {}
-    local count = batch[at + 1]
+    local department = { name = batch[at], count = batch[at + 1], first = at + 2, needed = new_needed() }
+    departments[i] = department
     at = at + 2
-    for k = 1, count do
-      local offset = batch[at + 1]
-      assert(offset > applied and offset <= last, "offset outside the batch")
-      n = n + 1
-      starts[k] = at
-      ids[k], contents[k] = digests_of(n)
-      at = at + OWN_ARGUMENTS + types[batch[at]].arguments
+    for _ = 1, department.count do
+      local kind, offset = types[batch[at]], batch[at + 1]
+      if offset <= applied or offset > last then
+        error("offset outside the batch")
+      end
+      if kind.need then
+        kind.need(department.needed, at + OWN_ARGUMENTS)
+      end
+      at = at + kind.words
     end
-    commands[i] = { starts = starts, ids = ids, contents = contents }
+    department.digests = digests_of(n, department.count)
+    n = n + department.count
   end
   assert(at == #batch + 1, "arguments left over")
-  return names, commands
+  return departments
 end
 
-local function decide_command(department, at, id, content)
-  begin_saying(department, batch[at + 1])
-  reach_day(department, batch[at + 2])
-  local reason, token_day, token_no = repeated(department, id, content)
+local function decide_command(department, at, kind, id, content)
+  local counted = begin_saying(department, batch[at + 1])
+  if batch[at + 2] > department.day then
+    reach_day(department, batch[at + 2])
+  end
+  local known, reason, token_day, token_no = department.ids[id], nil, nil, nil
+  if known then
+    reason, token_day, token_no = repeated(department, known, content)
+  end
   if reason then
     say("?", reason, token_day or 0, token_no or "")
-    return
+  else
+    token_day, token_no = kind.decide(department, at + OWN_ARGUMENTS)
+    remember(department, id, content, token_day, token_no)
   end
-  token_day, token_no = types[batch[at]].decide(department, at + OWN_ARGUMENTS)
-  remember(department, id, content, token_day, token_no)
+  said[counted] = events
+  department.sequence = department.sequence + events
+end
+
+local function decide_department(department, partition)
+  if not department.id then
+    found_department(department, partition)
+  end
+  local at = department.first
+  for n = 2, 2 * department.count, 2 do
+    local kind = types[batch[at]]
+    decide_command(department, at, kind, department.digests[n - 1], department.digests[n])
+    at = at + kind.words
+  end
+  save_tokens(department)
+  save_pools(department)
 end
 
 -- Keep the outcomes, and drop those that are wholly below the group's committed offset. Only a batch with commands
@@ -99,33 +127,26 @@ local refused = refusal(partition, ARGV[1], ARGV[2])
 if refused then
   return refused
 end
-local names, commands = read_batch(tonumber(ARGV[2]), tonumber(ARGV[4]))
+local departments = read_batch(tonumber(ARGV[2]), tonumber(ARGV[4]))
+if #departments > 0 then
+  load_departments(departments, partition)
+  for _, department in ipairs(departments) do
+    load_needed(department)
+  end
+end
 -- From here it must succeed: what is half written when it does not is never built upon.
 redis.call("HSET", partition, "half", "1")
-if #names > 0 then
-  local departments = load_departments(names, partition)
-  for i, department in ipairs(departments) do
-    found_department(department, partition)
-    if not department.new then
-      load_ids(department, commands[i].ids)
-    end
-    local own = commands[i]
-    for k, at in ipairs(own.starts) do
-      decide_command(department, at, own.ids[k], own.contents[k])
-    end
-    save_ids(department)
-    save_tokens(department)
-    save_pools(department)
-    if department.day_before and not department.new then
-      forget_ids(department, department.day_before)
-      forget_later(department, partition)
-    end
+if #departments > 0 then
+  for _, department in ipairs(departments) do
+    decide_department(department, partition)
   end
+  write_all_out()
+  forget_past(departments, partition)
   save_departments(departments, partition)
 end
 forget_some(partition)
 local outcomes = cmsgpack.pack(said)
-if #names > 0 then
+if #departments > 0 then
   keep_outcomes(partition, outcomes, ARGV[4], tonumber(ARGV[3]))
 end
 redis.call("HSET", partition, "applied", ARGV[4], "digest", ARGV[5], "half", "0")

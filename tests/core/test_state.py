@@ -85,9 +85,9 @@ def test_a_model_made_from_its_state_decides_on_as_the_model_does(seed: int) -> 
     assert states_of(again) == states_of(model)
 
 
-def test_a_called_token_is_written_as_the_scripts_know_it() -> None:
-    header = PoolHeader(sessions={1: SessionHeader(taken=1, called=12)})
-    assert ormsgpack.unpackb(header.pack()) == [0, 0, 0, 1, 1, 0, -1, 0, "12"]
+def test_a_pool_is_written_as_the_scripts_know_it() -> None:
+    header = PoolHeader(waiting=[0, 2, 0, 0, 5], sessions={1: SessionHeader(taken=1, called=12)})
+    assert ormsgpack.unpackb(header.pack()) == [0, 0, 0, 2, 0, 0, 5, 1, 1, 0, -1, 0, 12]
     assert PoolHeader.unpack(header.pack()) == header
 
 

@@ -11,16 +11,16 @@ local function call_next(department, at)
     return reject("DOCTOR_UNKNOWN")
   end
   local pool = pool_at(department, field, day)
-  local no = redis.call("ZRANGE", pool.key .. "i" .. number, 0, 0)[1]
+  local session = pool.by_number[number]
+  local no = session and first_of(line_of(pool, session, "i"))
   if not no then
     return reject("QUEUE_EMPTY")
   end
   -- From here it must succeed.
-  local session = session_of(pool, number)
   if session.called ~= 0 then
     local called = find_token(department, day, session.called)
-    retire(department, pool, called, COMPLETED)
-    say_named(department, pool, called, "T")
+    retire(pool, called, COMPLETED)
+    say_named(department, pool, called)
   end
   local token = find_token(department, day, no)
   remove_from_session(pool, session, token)
@@ -28,5 +28,5 @@ local function call_next(department, at)
   session.called = no
   pool.changed = true
   change(token)
-  say_named(department, pool, token, "T")
+  say_named(department, pool, token)
 end

@@ -16,8 +16,8 @@ local function cancel_token(department, at)
   else
     free_seat(pool, token)
   end
-  retire(department, pool, token, CANCELLED)
-  say_named(department, pool, token, "T")
+  retire(pool, token, CANCELLED)
+  say_named(department, pool, token)
   if not waited then
     promote(department, pool, "CANCELLATION")
   end

@@ -18,5 +18,5 @@ local function check_in(department, at)
     add_to_session(pool, session, token)
   end
   change(token)
-  say_named(department, pool, token, "T")
+  say_named(department, pool, token)
 end

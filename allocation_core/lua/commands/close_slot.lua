@@ -14,17 +14,20 @@ local function close_slot(department, at)
     return reject("SLOT_CLOSED")
   end
   -- From here it must succeed.
-  local numbers = redis.call("ZRANGE", pool.key .. "w", 0, -1)
+  local numbers = {}
+  add_all_of(waitlist_of(pool, 0), numbers)
+  redis.call("DEL", pool.key .. "w")
   for _, session in ipairs(pool.touched) do
     if session.pinned > 0 then
-      for _, no in ipairs(redis.call("ZRANGE", waitlist_key(pool, session.number), 0, -1)) do
-        numbers[#numbers + 1] = no
-      end
-      redis.call("DEL", waitlist_key(pool, session.number))
+      local line = waitlist_of(pool, session.number)
+      add_all_of(line, numbers)
+      redis.call("DEL", line.key)
       session.pinned = 0
     end
   end
-  redis.call("DEL", pool.key .. "w")
+  for class = EMERGENCY, LOWEST_CLASS do
+    pool[class] = 0
+  end
   pool.waiting, pool.unpinned = 0, 0
   pool.closed = 1
   pool.changed = true
@@ -32,7 +35,7 @@ local function close_slot(department, at)
   local tokens = find_tokens(department, day, numbers)
   table.sort(tokens, by_turn)
   for _, token in ipairs(tokens) do
-    retire(department, pool, token, EXPIRED)
+    retire(pool, token, EXPIRED)
     say("E", token.no, token.patient, token.class)
   end
 end

@@ -12,6 +12,6 @@ local function complete_consultation(department, at)
   local pool = pool_of(department, token)
   session_of(pool, token.doctor).called = 0
   pool.changed = true
-  retire(department, pool, token, COMPLETED)
-  say_named(department, pool, token, "T")
+  retire(pool, token, COMPLETED)
+  say_named(department, pool, token)
 end

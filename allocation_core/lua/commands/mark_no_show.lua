@@ -14,7 +14,7 @@ local function mark_no_show(department, at)
   if session.called == token.no then
     session.called = 0
   end
-  retire(department, pool, token, NO_SHOW)
-  say_named(department, pool, token, "T")
+  retire(pool, token, NO_SHOW)
+  say_named(department, pool, token)
   promote(department, pool, "NO_SHOW")
 end

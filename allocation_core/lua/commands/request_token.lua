@@ -6,7 +6,7 @@ local function upgrade(department, pool, token, pin)
   if token.status ~= WAITLISTED then
     local session = session_of(pool, token.doctor)
     token.class = EMERGENCY
-    add_to_session(pool, session, token)
+    add_to_session(pool, session, token) -- where it stands already: its score alone changes
     change(token)
     say("U", token.no, token.status, doctor_name(department, session), from)
     return
@@ -54,17 +54,7 @@ local function request_token(department, at)
     end
     pin = pinned.number
   end
-  local session = best_session(pool, pin)
-  local victim = not session and class == EMERGENCY and find_victim(department, pool, pin) or nil
-  local is_full = not session and class ~= EMERGENCY and pool.waiting >= MOST_WAITING
-  local no = next_no(department, day)
-  local held_no
-  if is_full then
-    held_no = active_no(pool, patient)
-  else
-    -- The guard and the first write in one: where it finds no token, nothing after it refuses.
-    held_no = claim(pool, patient, no)
-  end
+  local held_no = pool.active[patient]
   if held_no then
     local held = find_token(department, day, held_no)
     if class ~= EMERGENCY or held.class == EMERGENCY then
@@ -74,22 +64,31 @@ local function request_token(department, at)
     upgrade(department, pool, held, pin)
     return day, held_no
   end
-  if is_full then
+  local session = best_session(pool, pin)
+  if not session and class ~= EMERGENCY and pool.waiting >= MOST_WAITING then
     return reject("WAITLIST_FULL")
   end
   -- From here it must succeed.
-  use_next_no(department, day)
-  local token = new_token(department, pool, no, class, patient, pin)
-  pool.issued = 1
+  local tokens = tokens_of(department, day)
+  local no = take_no(department, day, tokens)
+  local arrival = department.arrival + 1
+  department.arrival = arrival
+  pool.issued, pool.changed = 1, true
+  hold(pool, patient, no)
+  local victim = not session and class == EMERGENCY and find_victim(department, pool, pin)
   if victim then
     session = displace_victim(department, pool, victim, no)
   end
   if session then
-    seat(pool, session, token)
+    add_token(tokens, no, class, CONFIRMED, session.number, pin, arrival, pool.slot, patient)
+    session.taken = session.taken + 1
+    join_line(line_of(pool, session, "c"), exposure_of(class, 0, arrival), no)
     say("C", no, session.doctor_id)
   else
-    begin_waiting(pool, token)
-    say("W", no, position_of(pool, token))
+    add_token(tokens, no, class, WAITLISTED, 0, pin, arrival, pool.slot, patient)
+    say("W", no, next_position(pool, class))
+    join_line(waitlist_of(pool, pin), turn_of(class, arrival), no)
+    count_waiting(pool, class, pin, 1)
   end
   return day, no
 end

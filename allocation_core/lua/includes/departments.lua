@@ -11,43 +11,43 @@
 
 local DAYS_A_BUCKET = 4
 
-local function load_departments(names, partition)
-  local headers = redis.call("HMGET", partition .. ":d", unpack(names))
-  local departments = {}
-  for i, name in ipairs(names) do
-    local department = { name = name, pools = {}, tokens = {}, numbers = {}, worked = {}, ids = {}, new_ids = {} }
-    if headers[i] then
-      local id, day, sequence, arrival, doctors, first_bucket = cmsgpack.unpack(headers[i])
-      department.id, department.day, department.sequence = id, day, sequence
-      department.arrival, department.doctors, department.first_bucket = arrival, doctors, first_bucket
-    else
-      department.sequence, department.arrival, department.doctors, department.day = 0, 0, 0, -1
-    end
-    departments[i] = department
-  end
-  return departments
-end
-
--- A department seen for the first time gets a number of its own, so that no key carries its name.
-local function found_department(department, partition)
-  if not department.id then
-    department.id = redis.call("HINCRBY", partition, "departments", 1)
-    department.new = true
-  end
-  department.prefix = partition .. ":" .. department.id .. ":"
-end
-
 local function bucket_of(day)
   return (day - day % DAYS_A_BUCKET) / DAYS_A_BUCKET
 end
 
+-- Put what is stored of the departments beside their names.
+local function load_departments(departments, partition)
+  local names = {}
+  for i, department in ipairs(departments) do
+    names[i] = department.name
+  end
+  local headers = redis.call("HMGET", partition .. ":d", unpack(names))
+  for i, department in ipairs(departments) do
+    department.pools, department.tokens, department.numbers, department.worked = {}, {}, {}, {}
+    department.ids = {}
+    if headers[i] then
+      local id, day, sequence, arrival, doctors, first_bucket = cmsgpack.unpack(headers[i])
+      department.id, department.day, department.sequence = id, day, sequence
+      department.arrival, department.doctors, department.first_bucket = arrival, doctors, first_bucket
+      department.bucket, department.prefix = bucket_of(day), partition .. ":" .. id .. ":"
+    else
+      department.sequence, department.arrival, department.doctors, department.day = 0, 0, 0, -1
+    end
+  end
+end
+
+-- A department seen for the first time gets a number of its own, so that no key carries its name.
+local function found_department(department, partition)
+  department.id = redis.call("HINCRBY", partition, "departments", 1)
+  department.prefix = partition .. ":" .. department.id .. ":"
+  department.new = true
+end
+
 -- R3: the department's day is the latest that its records showed; a clock that goes back moves nothing.
 local function reach_day(department, day)
-  if day > department.day then
-    department.day_before = department.day_before or department.day
-    department.day = day
-    department.first_bucket = department.first_bucket or bucket_of(day)
-  end
+  department.day_before = department.day_before or department.day
+  department.day, department.bucket = day, bucket_of(day)
+  department.first_bucket = department.first_bucket or department.bucket
 end
 
 -- R3: "DATE_IN_PAST", "DATE_TOO_FAR" or nil.
@@ -93,5 +93,5 @@ local function save_departments(departments, partition)
       department.id, department.day, department.sequence, department.arrival, department.doctors, department.first_bucket
     )
   end
-  redis.call("HSET", partition .. ":d", unpack(headers))
+  call_in_parts("HSET", partition .. ":d", headers, #headers)
 end

@@ -17,7 +17,7 @@ local function free_pool(prefix, field)
   local key = prefix .. field .. ":"
   local keys = { key .. "a", key .. "w" }
   local header = cmsgpack.unpack(redis.call("HGET", prefix .. "p", field))
-  for i = 4, #header, SESSION_FIELDS do
+  for i = FIRST_SESSION, #header, SESSION_FIELDS do
     for _, kind in ipairs({ "w", "c", "i" }) do
       keys[#keys + 1] = key .. kind .. header[i]
     end
@@ -45,8 +45,14 @@ local function free_dates(prefix, first_kept, steps)
   return steps
 end
 
-local function forget_later(department, partition)
-  redis.call("ZADD", partition .. ":f", department.day - DAYS_KEPT, department.id)
+-- Of the departments whose day went on: forget at once what is cheap, and note the rest for later batches.
+local function forget_past(departments, partition)
+  for _, department in ipairs(departments) do
+    if department.day_before and not department.new then
+      forget_ids(department, department.day_before)
+      redis.call("ZADD", partition .. ":f", department.day - DAYS_KEPT, department.id)
+    end
+  end
 end
 
 local function forget_some(partition)

@@ -1,14 +1,14 @@
 -- Pools: a packed header each, joined with the schedules when it is read, cached for the batch, written at its end.
 --
--- A header is {closed, issued, last unpinned waiting, then for each session that differs from its schedule: number,
+-- A header is {closed, issued, how many wait of each class, then for each session that differs from its schedule: number,
 -- taken, waiting pinned to it, capacity of that date or -1, away, token_no called or 0}.
 --
 -- <department>:<slot day>:a   hash: patient -> token_no of the active token (R4)
--- <department>:<slot day>:w   zset: token_no by turn, waiting for any doctor; :w<number>, for that doctor alone
--- <department>:<slot day>:c<number>  zset: token_no by exposure, CONFIRMED with that doctor
--- <department>:<slot day>:i<number>  zset: token_no by turn, CHECKED_IN with that doctor
+-- <department>:<slot day>:w   line by turn: waiting for any doctor; :w<number>, for that doctor alone
+-- <department>:<slot day>:c<number>  line by exposure: CONFIRMED with that doctor
+-- <department>:<slot day>:i<number>  line by turn: CHECKED_IN with that doctor
 
-local SESSION_FIELDS = 6
+local SESSION_FIELDS, FIRST_SESSION = 6, 3 + LOWEST_CLASS
 
 local function session_of(pool, number)
   local session = pool.by_number[number]
@@ -20,14 +20,14 @@ local function session_of(pool, number)
   return session
 end
 
--- The key of what a session has of its own: "c", "i" or "w". Kept, because writing out a number costs more than to look.
-local function key_of(pool, session, kind)
-  local key = session[kind]
-  if not key then
-    key = pool.key .. kind .. session.number
-    session[kind] = key
+-- A line of a session's own: "c", "i" or "w".
+local function line_of(pool, session, kind)
+  local line = session[kind]
+  if not line then
+    line = new_line(pool.key .. kind .. session.number)
+    session[kind] = line
   end
-  return key
+  return line
 end
 
 -- Put the schedules as they are now under what the pool keeps of its sessions.
@@ -46,30 +46,35 @@ local function join_schedules(department, pool)
   end
 end
 
-local function pool_at(department, field, day)
-  local pool = department.pools[field]
-  if pool then
-    return pool
-  end
-  pool = {
+-- A pool in which something may have been done: `packed` is its header, or false.
+local function make_pool(department, field, day, packed)
+  local pool = {
     field = field, day = day, slot = string.sub(field, 1, 11), key = department.prefix .. field .. ":",
-    closed = 0, issued = 0, waiting = 0, unpinned = 0, by_number = {}, touched = {},
+    closed = 0, issued = 0, waiting = 0, unpinned = 0, by_number = {}, touched = {}, 0, 0, 0, 0, 0,
+    active = {}, held = new_writes(department.prefix .. field .. ":a", "HSET", "HDEL"),
   }
-  local packed = redis.call("HGET", department.prefix .. "p", field)
   if packed then
     local header = cmsgpack.unpack(packed)
-    pool.closed, pool.issued, pool.unpinned = header[1], header[2], header[3]
-    pool.waiting = pool.unpinned
-    for i = 4, #header, SESSION_FIELDS do
+    pool.closed, pool.issued = header[1], header[2]
+    for class = EMERGENCY, LOWEST_CLASS do
+      pool[class] = header[2 + class]
+      pool.waiting = pool.waiting + pool[class]
+    end
+    pool.unpinned = pool.waiting
+    for i = FIRST_SESSION, #header, SESSION_FIELDS do
       local session = session_of(pool, header[i])
       session.taken, session.pinned, session.override = header[i + 1], header[i + 2], header[i + 3]
       session.away, session.called = header[i + 4], header[i + 5]
-      pool.waiting = pool.waiting + session.pinned
+      pool.unpinned = pool.unpinned - session.pinned
     end
   end
   join_schedules(department, pool)
   department.pools[field] = pool
   return pool
+end
+
+local function pool_at(department, field, day)
+  return department.pools[field] or make_pool(department, field, day, redis.call("HGET", department.prefix .. "p", field))
 end
 
 local function pool_of(department, token)
@@ -92,59 +97,67 @@ local function doctor_name(department, session)
   return session.doctor_id
 end
 
--- R4: make this token the patient's active one in the pool; gives the one that is there already instead, else nil.
-local function claim(pool, patient, no)
-  if redis.call("HSETNX", pool.key .. "a", patient, no) == 0 then
-    return redis.call("HGET", pool.key .. "a", patient)
+-- R4: read which of these patients have an active token in the pool.
+local function load_active(pool, patients)
+  local found = redis.call("HMGET", pool.key .. "a", unpack(patients))
+  for i = 1, #patients do
+    local no = found[i]
+    pool.active[patients[i]] = no and tonumber(no)
   end
 end
 
-local function active_no(pool, patient)
-  return redis.call("HGET", pool.key .. "a", patient) or nil
+-- R4: this token is the patient's active one from now on.
+local function hold(pool, patient, no)
+  pool.active[patient] = no
+  local held = pool.held
+  if held.taken and held.taken[patient] then
+    write_out(held)
+  end
+  put(held, patient, no)
+end
+
+-- R4: the patient has no active token any more, and may come again.
+local function release(pool, patient)
+  pool.active[patient] = false
+  take(pool.held, patient)
 end
 
 -- The token_no that the date's next token gets (§1): from 1, never used again.
-local function next_no(department, day)
-  local tokens = tokens_of(department, day)
+local function take_no(department, day, tokens)
   if not tokens.last_no then
     tokens.last_no = tonumber(redis.call("HGET", department.prefix .. "p", day) or 0)
   end
-  return string.format("%d", tokens.last_no + 1)
-end
-
-local function use_next_no(department, day)
-  local tokens = tokens_of(department, day)
   tokens.last_no = tokens.last_no + 1
   tokens.issued = true
+  return tokens.last_no
 end
 
 local function pack_pool(pool)
-  local header = { pool.closed, pool.issued, pool.unpinned }
+  local header = { pool.closed, pool.issued, pool[1], pool[2], pool[3], pool[4], pool[5] }
+  local n = FIRST_SESSION - 1
   for _, session in ipairs(pool.touched) do
     if session.taken > 0 or session.pinned > 0 or session.override >= 0 or session.away > 0 or session.called ~= 0 then
-      local n = #header
       header[n + 1], header[n + 2], header[n + 3] = session.number, session.taken, session.pinned
       header[n + 4], header[n + 5], header[n + 6] = session.override, session.away, session.called
+      n = n + SESSION_FIELDS
     end
   end
   return cmsgpack.pack(header)
 end
 
 local function save_pools(department)
-  local fields = {}
+  local fields, n = {}, 0
   for field, pool in pairs(department.pools) do
     if pool.changed then
-      fields[#fields + 1] = field
-      fields[#fields + 1] = pack_pool(pool)
+      fields[n + 1], fields[n + 2] = field, pack_pool(pool)
+      n = n + 2
     end
   end
   for day, tokens in pairs(department.tokens) do
     if tokens.issued then
-      fields[#fields + 1] = day
-      fields[#fields + 1] = tokens.last_no
+      fields[n + 1], fields[n + 2] = day, tokens.last_no
+      n = n + 2
     end
   end
-  for first = 1, #fields, 4000 do
-    redis.call("HSET", department.prefix .. "p", unpack(fields, first, math.min(first + 3999, #fields)))
-  end
+  call_in_parts("HSET", department.prefix .. "p", fields, n)
 end

@@ -4,14 +4,15 @@
 -- the events; see outcomes.py for the words of each kind of event.
 
 local said, words = {}, 0
-local speaking -- the department whose command is being decided
-local counted -- where the number of the command's events stands
+local events = 0 -- of the command that is being decided
 local unnamed -- the pool that is to be named before the next event, if any
 
+-- Say what follows of a command; gives where the number of its events is to stand, when they are said.
 local function begin_saying(department, offset)
   local n = words + 3
   said[n - 2], said[n - 1], said[n] = offset, department.sequence + 1, 0
-  words, counted, speaking, unnamed = n, n, department, nil
+  words, events, unnamed = n, 0, nil
+  return n
 end
 
 -- What is said next is of this pool: for where the command itself does not name it.
@@ -60,9 +61,7 @@ local function say(kind, a, b, c, d, e, f, g, h)
       said[n] = h
     end
   end
-  words = n
-  said[counted] = said[counted] + 1
-  speaking.sequence = speaking.sequence + 1
+  words, events = n, events + 1
 end
 
 local function reject(reason)

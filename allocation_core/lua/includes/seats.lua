@@ -1,41 +1,51 @@
 -- Seats and waitlist of a pool: R5, R6, R8, R9 and the moves between them.
 
+local function is_eligible(session)
+  return session.taken < session.capacity and session.away == 0 and session.works
+end
+
 -- R5: the eligible session with the lowest taken/capacity, then the fewest taken, then the doctor registered first.
 local function best_session(pool, pin, other_than)
-  local best
-  for _, session in ipairs(pool.sessions) do
-    if
-      session.taken < session.capacity
-      and session.away == 0
-      and (pin == 0 or pin == session.number)
-      and session ~= other_than
-    then
-      if not best then
-        best = session
-      else
-        local share, best_share = session.taken * best.capacity, best.taken * session.capacity
-        if share < best_share or (share == best_share and session.taken < best.taken) then
-          best = session
-        end
+  if pin ~= 0 then
+    local session = pool.by_number[pin]
+    return session and session ~= other_than and is_eligible(session) and session or nil
+  end
+  local sessions = pool.sessions
+  local best, best_share, best_taken
+  for i = 1, #sessions do
+    local session = sessions[i]
+    local taken, capacity = session.taken, session.capacity
+    if taken < capacity and session.away == 0 and session ~= other_than then
+      -- Exact: the shares of at most 500 seats are equal, or further apart than a double rounds.
+      local share = taken / capacity
+      if not best or share < best_share or (share == best_share and taken < best_taken) then
+        best, best_share, best_taken = session, share, taken
       end
     end
   end
   return best
 end
 
-local function add_to_session(pool, session, token)
+-- The line of those who have a seat in the session and were not called, and the token's place in it.
+local function seated_line(pool, session, token)
   if token.status == CONFIRMED then
-    redis.call("ZADD", key_of(pool, session, "c"), score(exposure(token)), token.no)
+    return line_of(pool, session, "c"), exposure_of(token.class, token.preempted, token.arrival)
   elseif token.status == CHECKED_IN then
-    redis.call("ZADD", key_of(pool, session, "i"), score(turn(token)), token.no)
+    return line_of(pool, session, "i"), turn(token)
+  end
+end
+
+local function add_to_session(pool, session, token)
+  local line, score = seated_line(pool, session, token)
+  if line then
+    join_line(line, score, token.no)
   end
 end
 
 local function remove_from_session(pool, session, token)
-  if token.status == CONFIRMED then
-    redis.call("ZREM", key_of(pool, session, "c"), token.no)
-  elseif token.status == CHECKED_IN then
-    redis.call("ZREM", key_of(pool, session, "i"), token.no)
+  local line = seated_line(pool, session, token)
+  if line then
+    take(line, token.no)
   end
 end
 
@@ -61,11 +71,16 @@ local function free_seat(pool, token)
   return session
 end
 
-local function waitlist_key(pool, pin)
-  return pin == 0 and pool.key .. "w" or key_of(pool, session_of(pool, pin), "w")
+local function waitlist_of(pool, pin)
+  if pin ~= 0 then
+    return line_of(pool, session_of(pool, pin), "w")
+  end
+  pool.waitlist = pool.waitlist or new_line(pool.key .. "w")
+  return pool.waitlist
 end
 
-local function count_waiting(pool, pin, by)
+local function count_waiting(pool, class, pin, by)
+  pool[class] = pool[class] + by
   pool.waiting = pool.waiting + by
   if pin == 0 then
     pool.unpinned = pool.unpinned + by
@@ -78,28 +93,37 @@ end
 
 local function begin_waiting(pool, token)
   token.status, token.doctor = WAITLISTED, 0
-  redis.call("ZADD", waitlist_key(pool, token.pin), score(turn(token)), token.no)
-  count_waiting(pool, token.pin, 1)
+  join_line(waitlist_of(pool, token.pin), turn(token), token.no)
+  count_waiting(pool, token.class, token.pin, 1)
   change(token)
 end
 
 local function end_waiting(pool, token)
-  redis.call("ZREM", waitlist_key(pool, token.pin), token.no)
-  count_waiting(pool, token.pin, -1)
+  take(waitlist_of(pool, token.pin), token.no)
+  count_waiting(pool, token.class, token.pin, -1)
   change(token)
+end
+
+-- R8: the place that the next arrival of a class takes: behind all of it, and of the higher ones.
+local function next_position(pool, class)
+  local ahead = 0
+  for higher = EMERGENCY, class do
+    ahead = ahead + pool[higher]
+  end
+  return ahead + 1
 end
 
 -- R8: the token's place among all that wait in the pool, 1 = next.
 local function position_of(pool, token)
-  local before = "(" .. score(turn(token))
+  local own_turn = turn(token)
   local ahead = 0
   if pool.unpinned > 0 then
-    ahead = redis.call("ZCOUNT", pool.key .. "w", "-inf", before)
+    ahead = count_before(waitlist_of(pool, 0), own_turn)
   end
   if pool.waiting > pool.unpinned then
     for _, session in ipairs(pool.touched) do
       if session.pinned > 0 then
-        ahead = ahead + redis.call("ZCOUNT", waitlist_key(pool, session.number), "-inf", before)
+        ahead = ahead + count_before(waitlist_of(pool, session.number), own_turn)
       end
     end
   end
@@ -122,10 +146,9 @@ local function find_victim(department, pool, pin)
   local victim_no, most = nil, 0
   for _, session in ipairs(pool.sessions) do
     if session.away == 0 and session.taken > 0 and (pin == 0 or pin == session.number) then
-      local head = redis.call("ZREVRANGE", key_of(pool, session, "c"), 0, 0, "WITHSCORES")
-      local exposed = tonumber(head[2] or 0)
-      if exposed > most then
-        victim_no, most = head[1], exposed
+      local no, exposed = last_of(line_of(pool, session, "c"))
+      if no and exposed > most then
+        victim_no, most = no, exposed
       end
     end
   end
@@ -160,17 +183,17 @@ local function promote(department, pool, reason)
       if session.taken < session.capacity and session.away == 0 then
         anyone = true
         if session.pinned > 0 then
-          local head = redis.call("ZRANGE", waitlist_key(pool, session.number), 0, 0, "WITHSCORES")
-          if tonumber(head[2]) < next_turn then
-            next_no, next_turn, next_pin = head[1], tonumber(head[2]), session.number
+          local no, its_turn = first_of(waitlist_of(pool, session.number))
+          if its_turn < next_turn then
+            next_no, next_turn, next_pin = no, its_turn, session.number
           end
         end
       end
     end
     if anyone and pool.unpinned > 0 then
-      local head = redis.call("ZRANGE", pool.key .. "w", 0, 0, "WITHSCORES")
-      if tonumber(head[2]) < next_turn then
-        next_no, next_pin = head[1], 0
+      local no, its_turn = first_of(waitlist_of(pool, 0))
+      if its_turn < next_turn then
+        next_no, next_pin = no, 0
       end
     end
     if not next_no then
@@ -190,10 +213,9 @@ end
 
 -- R18, R16: all who have a seat in the session and were not called go elsewhere or wait, by class then arrival.
 local function empty_session(department, pool, session)
-  local numbers = redis.call("ZRANGE", key_of(pool, session, "c"), 0, -1)
-  for _, no in ipairs(redis.call("ZRANGE", key_of(pool, session, "i"), 0, -1)) do
-    numbers[#numbers + 1] = no
-  end
+  local numbers = {}
+  add_all_of(line_of(pool, session, "c"), numbers)
+  add_all_of(line_of(pool, session, "i"), numbers)
   local tokens = find_tokens(department, pool.day, numbers)
   table.sort(tokens, by_turn)
   for _, token in ipairs(tokens) do

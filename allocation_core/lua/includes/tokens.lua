@@ -1,15 +1,24 @@
--- Tokens: a packed record each, in one hash a department and date; read once and written once a batch.
+-- Tokens: a packed record each, in one hash a department and date; what a batch names is read once and written once.
 
 -- class, status, doctor, pin, present, times preempted, arrival, slot, patient (which holds no U+0000, R1)
 local TOKEN = ">BBBBBHI4c11s"
 
+-- What is known of the tokens of one date: by number a token, its record, or false; the changed ones, to be written.
 local function tokens_of(department, day)
   local tokens = department.tokens[day]
   if not tokens then
-    tokens = { known = {}, changed = {}, changes = 0 }
+    tokens = { known = {}, changed = {}, changes = 0, writes = new_writes(department.prefix .. "t" .. day, "HSET") }
     department.tokens[day] = tokens
   end
   return tokens
+end
+
+local function load_tokens(department, day, numbers)
+  local known = tokens_of(department, day).known
+  local packed = redis.call("HMGET", department.prefix .. "t" .. day, unpack(numbers))
+  for i = 1, #numbers do
+    known[tonumber(numbers[i])] = packed[i]
+  end
 end
 
 local function change(token)
@@ -38,61 +47,50 @@ local function find_token(department, day, no)
   end
   local tokens = tokens_of(department, day)
   local token = tokens.known[no]
-  if token then
-    return token
+  if token == nil then
+    token = redis.call("HGET", department.prefix .. "t" .. day, no)
   end
-  local packed = redis.call("HGET", department.prefix .. "t" .. day, no)
-  return packed and unpack_token(tokens, no, day, packed) or nil
+  if type(token) == "string" then
+    return unpack_token(tokens, no, day, token)
+  end
+  return token or nil
 end
 
 -- The tokens of these numbers, which are there, in the numbers' order.
 local function find_tokens(department, day, numbers)
-  local tokens = tokens_of(department, day)
+  local known = tokens_of(department, day).known
   local found, unread = {}, {}
   for _, no in ipairs(numbers) do
-    if not tokens.known[no] then
+    if not known[no] then
       unread[#unread + 1] = no
     end
   end
   for first = 1, #unread, 1000 do
-    local last = math.min(first + 999, #unread)
-    local packed = redis.call("HMGET", department.prefix .. "t" .. day, unpack(unread, first, last))
-    for i = first, last do
-      unpack_token(tokens, unread[i], day, packed[i - first + 1])
-    end
+    load_tokens(department, day, { unpack(unread, first, math.min(first + 999, #unread)) })
   end
   for i, no in ipairs(numbers) do
-    found[i] = tokens.known[no]
+    found[i] = find_token(department, day, no)
   end
   return found
 end
 
-local function new_token(department, pool, no, class, patient, pin)
-  department.arrival = department.arrival + 1
-  local tokens = tokens_of(department, pool.day)
-  local token = {
-    tokens = tokens, no = no, day = pool.day, slot = pool.slot, class = class, status = WAITLISTED, doctor = 0,
-    arrival = department.arrival, preempted = 0, present = 0, pin = pin, patient = patient,
-  }
-  tokens.known[no] = token
-  change(token)
-  return token
+-- A new token is written as it is now, and read again only where it is touched again: few are, in the same batch.
+local function add_token(tokens, no, class, status, doctor, pin, arrival, slot, patient)
+  local packed = struct.pack(TOKEN, class, status, doctor, pin, 0, 0, arrival, slot, patient)
+  tokens.known[no] = packed
+  put(tokens.writes, no, packed)
 end
 
 local function save_tokens(department)
-  for day, tokens in pairs(department.tokens) do
-    for first = 1, tokens.changes, 1000 do
-      local fields, n = {}, 0
-      for i = first, math.min(first + 999, tokens.changes) do
-        local token = tokens.changed[i]
-        local preempted = token.preempted < MOST_PREEMPTED and token.preempted or MOST_PREEMPTED
-        fields[n + 1], fields[n + 2] = token.no, struct.pack(
-          TOKEN, token.class, token.status, token.doctor, token.pin, token.present, preempted, token.arrival, token.slot,
-          token.patient
-        )
-        n = n + 2
-      end
-      redis.call("HSET", department.prefix .. "t" .. day, unpack(fields))
+  for _, tokens in pairs(department.tokens) do
+    for i = 1, tokens.changes do
+      local token = tokens.changed[i]
+      local preempted = token.preempted < MOST_PREEMPTED and token.preempted or MOST_PREEMPTED
+      local packed = struct.pack(
+        TOKEN, token.class, token.status, token.doctor, token.pin, token.present, preempted, token.arrival, token.slot,
+        token.patient
+      )
+      put(tokens.writes, token.no, packed)
     end
   end
 end

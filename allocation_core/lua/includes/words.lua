@@ -1,6 +1,6 @@
 -- The contract's words as small numbers, and the orders of R6 and R8 as one number each.
 
-local EMERGENCY = 1 -- the class of the highest priority; 5 is the lowest
+local EMERGENCY, LOWEST_CLASS = 1, 5 -- 1 is the highest
 
 local WAITLISTED, CONFIRMED, CHECKED_IN, CALLED = 1, 2, 3, 4
 local COMPLETED, CANCELLED, NO_SHOW, EXPIRED = 5, 6, 7, 8
@@ -13,19 +13,18 @@ local DAYS_BACK, DAYS_AHEAD, DAYS_KEPT = 1, 180, 7 -- R3
 local CLASS_UNIT, PREEMPTED_UNIT, MOST_PREEMPTED = 2 ^ 50, 2 ^ 34, 65535
 
 -- R8: by class, then arrival; the lowest comes first.
-local function turn(token)
-  return token.class * CLASS_UNIT + token.arrival
+local function turn_of(class, arrival)
+  return class * CLASS_UNIT + arrival
 end
 
 -- R6: of the lowest class, then the fewest times preempted, then the latest arrival; the highest is the victim.
-local function exposure(token)
-  local spared = token.preempted < MOST_PREEMPTED and MOST_PREEMPTED - token.preempted or 0
-  return token.class * CLASS_UNIT + spared * PREEMPTED_UNIT + token.arrival
+local function exposure_of(class, preempted, arrival)
+  local spared = preempted < MOST_PREEMPTED and MOST_PREEMPTED - preempted or 0
+  return class * CLASS_UNIT + spared * PREEMPTED_UNIT + arrival
 end
 
--- A sorted set's score as text: left to Redis, the conversion costs as much as the command.
-local function score(number)
-  return string.format("%d", number)
+local function turn(token)
+  return turn_of(token.class, token.arrival)
 end
 
 local function weekday_of(day)
