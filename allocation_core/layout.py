@@ -28,7 +28,9 @@ _SOURCES = tuple(Source)
 _STATUSES = tuple(Status)
 _TOKEN = Struct(">BBBBBHI11s")
 _ISSUED = Struct(">BI")  # how far a token's day is from the day before its command's, and its token_no
-_DAY_BYTES = 3
+_DAY_BYTES, _SEQUENCE_BYTES = 3, 4
+_ID_BYTES = 2 * DIGEST_BYTES + _DAY_BYTES
+_MOST_IDS = 8  # of a department without a doctor, until it gets keys of its own
 _CLASS_UNIT, _PREEMPTED_UNIT = 2**50, 2**34
 _SEATED = frozenset({Status.CONFIRMED, Status.CHECKED_IN, Status.CALLED, Status.COMPLETED})
 _ACTIVE = frozenset({Status.WAITLISTED, Status.CONFIRMED, Status.CHECKED_IN, Status.CALLED})
@@ -48,6 +50,31 @@ class Header(NamedTuple):
     def unpack(cls, packed: bytes) -> "Header":
         """Read it."""
         return cls(*_unpack_values(packed, len(cls._fields)))
+
+
+class Invented(NamedTuple):
+    """The record of a department without a doctor (`lua/includes/invented.lua`)."""
+
+    day: int
+    sequence: int
+    commands: dict[bytes, CommandState]
+
+    def pack(self) -> bytes:
+        """Give it as Redis keeps it."""
+        ids = (sender + _pack_command(command) for sender, command in self.commands.items())
+        return self.day.to_bytes(_DAY_BYTES, "big") + self.sequence.to_bytes(_SEQUENCE_BYTES, "big") + b"".join(ids)
+
+    def state(self, name: str) -> DepartmentState:
+        """Give the state that it is."""
+        return DepartmentState(name, self.day, self.sequence, commands=self.commands)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Invented":
+        """Read it."""
+        day, sequence = packed[:_DAY_BYTES], packed[_DAY_BYTES:][:_SEQUENCE_BYTES]
+        ids = (packed[at:][:_ID_BYTES] for at in range(_DAY_BYTES + _SEQUENCE_BYTES, len(packed), _ID_BYTES))
+        commands = {known[:DIGEST_BYTES]: _read_command(known[DIGEST_BYTES:]) for known in ids}
+        return cls(int.from_bytes(day, "big"), int.from_bytes(sequence, "big"), commands)
 
 
 class SessionHeader(NamedTuple):
@@ -277,6 +304,13 @@ def header_of(state: DepartmentState, number: int) -> Header:
     days = [command.day for command in state.commands.values()]
     first_bucket = min(days, default=max(state.day, 0)) // DAYS_A_BUCKET
     return Header(number, state.day, state.sequence, state.arrivals, len(state.doctors), first_bucket)
+
+
+def invented(state: DepartmentState) -> Invented | None:
+    """Give the record of a department that needs no keys of its own; None where it needs some."""
+    if state.doctors or len(state.commands) > _MOST_IDS:
+        return None
+    return Invented(state.day, state.sequence, state.commands)
 
 
 def writes(state: DepartmentState) -> Iterator[Write]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from secrets import token_hex
 from typing import Any
 
-from allocation_core.layout import Write, header_of, writes
+from allocation_core.layout import Write, header_of, invented, writes
 from allocation_core.scripts import load_script
 from allocation_core.state import DepartmentState
 from allocation_core.store import Argument, Redis, partition_key, run_script
@@ -43,6 +43,9 @@ class Loading:
         await self._free(highest_before)
 
     async def _write(self, state: DepartmentState) -> None:
+        if record := invented(state):
+            await self._call("invented", state.name, record.pack())
+            return
         header = header_of(state, 0)
         number = await self._call("department", state.name, *header[1:])
         for arguments in _in_calls(writes(state)):

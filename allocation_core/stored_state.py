@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from allocation_core.layout import Header, Layout, contradictions
+from allocation_core.layout import Header, Invented, Layout, contradictions
 from allocation_core.scripts import load_script
 from allocation_core.state import DepartmentState
 from allocation_core.store import Marks, Redis, partition_key, run_script
@@ -43,15 +43,16 @@ class StoredPartition:
     async def departments(self) -> AsyncIterator[str]:
         """Name each department that is there from the first call to the last, once."""
         seen: set[bytes] = set()
-        cursor = 0
-        while True:
-            cursor, found = await self._redis.execute_command("HSCAN", f"{self._key}:d", cursor, "COUNT", 100)
-            for name in found:
-                if name not in seen:
-                    seen.add(name)
-                    yield name.decode()
-            if int(cursor) == 0:
-                return
+        # One that moves meanwhile moves from the first to the second.
+        for key in (f"{self._key}:v", f"{self._key}:d"):
+            cursor = None
+            while cursor != 0:
+                reply = await self._redis.execute_command("HSCAN", key, cursor or 0, "COUNT", 100)
+                cursor = int(reply[0])
+                for name in reply[1]:
+                    if name not in seen:
+                        seen.add(name)
+                        yield name.decode()
 
     async def read(self, name: str, *, indexes: bool = False) -> StoredDepartment:
         """Read one department in one call.
@@ -67,7 +68,8 @@ class StoredPartition:
         _, applied, digest, half, departments, header, *keys = reply
         marks = Marks(int(applied), digest, half == b"1")
         if not header:
-            return StoredDepartment(marks, departments, None, [])
+            state = Invented.unpack(keys[0]).state(name) if keys else None
+            return StoredDepartment(marks, departments, state, [])
         layout = Layout(name, Header.unpack(header), dict(zip(keys[::2], keys[1::2], strict=True)))
         state = layout.state()
         faults = list(contradictions(state, layout.indexes())) if indexes else []

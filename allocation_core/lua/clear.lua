@@ -22,7 +22,10 @@ elseif step ~= "begin" and found[2] ~= name then
 elseif step == "delete" then
   redis.call("UNLINK", unpack(ARGV, 4))
 else
-  redis.call("UNLINK", partition, partition .. ":d", partition .. ":o", partition .. ":f", partition .. ":ld")
+  redis.call("UNLINK", partition)
+  for _, kind in ipairs({ "d", "v", "o", "f", "ld", "lv" }) do
+    redis.call("UNLINK", partition .. ":" .. kind)
+  end
   redis.call(
     "HSET", partition, "generation", generation, "version", LAYOUT_VERSION, "half", "0", "departments", found[4] or 0
   )

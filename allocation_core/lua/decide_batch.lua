@@ -11,6 +11,7 @@
 --- @include "includes/writes"
 --- @include "includes/departments"
 --- @include "includes/command_ids"
+--- @include "includes/invented"
 --- @include "includes/lines"
 --- @include "includes/tokens"
 --- @include "includes/pools"
@@ -89,17 +90,19 @@ local function decide_command(department, at, kind, id, content)
 end
 
 local function decide_department(department, partition)
-  if not department.id then
-    found_department(department, partition)
-  end
   local at = department.first
   for n = 2, 2 * department.count, 2 do
     local kind = types[batch[at]]
     decide_command(department, at, kind, department.digests[n - 1], department.digests[n])
     at = at + kind.words
   end
-  save_tokens(department)
-  save_pools(department)
+  if not department.id and #department.early > MOST_IDS and #early_ids(department) > MOST_IDS then
+    settle(department, partition)
+  end
+  if department.id then
+    save_tokens(department)
+    save_pools(department)
+  end
 end
 
 -- Keep the outcomes, and drop those that are wholly below the group's committed offset. Only a batch with commands
@@ -130,6 +133,7 @@ end
 local departments = read_batch(tonumber(ARGV[2]), tonumber(ARGV[4]))
 if #departments > 0 then
   load_departments(departments, partition)
+  load_invented(departments, partition)
   for _, department in ipairs(departments) do
     load_needed(department)
   end
@@ -143,6 +147,7 @@ if #departments > 0 then
   write_all_out()
   forget_past(departments, partition)
   save_departments(departments, partition)
+  save_invented(departments, partition)
 end
 forget_some(partition)
 local outcomes = cmsgpack.pack(said)

@@ -4,6 +4,7 @@
 -- again. One that clears before or meanwhile, a flush, or another loading takes the name away: this one is refused.
 -- KEYS: the partition. ARGV: the loading's name, its offset, generation or "" for who is no owner, the step, then
 --   "begin": nothing; gives the highest number that was used
+--   "invented": key and record, as includes/invented.lua keeps it
 --   "department": key, day, sequence, arrivals, doctors, first bucket; gives the department's number
 --   "write": number, then for each key: how many arguments, Redis' word, what comes after the prefix, the arguments
 --   "end": digest of the record at the offset
@@ -17,7 +18,7 @@ local elsewhere = moving(partition)
 if elsewhere then
   return elsewhere
 end
-local loading = partition .. ":ld"
+local loading, loading_invented = partition .. ":ld", partition .. ":lv"
 local found = redis.call("HMGET", partition, "version", "generation", "applied", "half", "loading", "loaded", "clearing")
 local stored, applied = tonumber(found[2] or -1), found[3] or "-1"
 
@@ -38,7 +39,7 @@ elseif found[7] or (step ~= "begin" and found[5] ~= name) then
 end
 
 if step == "begin" then
-  redis.call("DEL", loading)
+  redis.call("DEL", loading, loading_invented)
   redis.call("HSET", partition, "version", LAYOUT_VERSION, "loading", name)
   return { "LOADING", tonumber(redis.call("HGET", partition, "departments") or 0) }
 elseif step == "department" then
@@ -49,6 +50,9 @@ elseif step == "department" then
   end
   redis.call("HSET", loading, ARGV[5], cmsgpack.pack(unpack(header)))
   return { "LOADING", number }
+elseif step == "invented" then
+  redis.call("HSET", loading_invented, ARGV[5], ARGV[6])
+  return { "LOADING", 0 }
 elseif step == "write" then
   local prefix, at = partition .. ":" .. ARGV[5] .. ":", 6
   while at <= #ARGV do
@@ -59,9 +63,11 @@ elseif step == "write" then
   return { "LOADING", 0 }
 end
 redis.call("HSET", partition, "half", "1")
-redis.call("DEL", partition .. ":d", partition .. ":o", partition .. ":f")
-if redis.call("EXISTS", loading) == 1 then
-  redis.call("RENAME", loading, partition .. ":d")
+redis.call("DEL", partition .. ":d", partition .. ":v", partition .. ":o", partition .. ":f")
+for from, to in pairs({ [loading] = ":d", [loading_invented] = ":v" }) do
+  if redis.call("EXISTS", from) == 1 then
+    redis.call("RENAME", from, partition .. to)
+  end
 end
 redis.call("HDEL", partition, "blobs", "loading")
 redis.call("HSET", partition, "applied", offset, "digest", ARGV[5], "loaded", name, "half", "0")

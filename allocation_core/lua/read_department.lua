@@ -1,7 +1,8 @@
 -- One department's state as it stands at one offset (I9, snapshots); asked by anybody, the owner or not.
 -- KEYS: the partition. ARGV: department key, "1" to read what follows from the rest too, else "0".
 -- Gives {"READ", applied, digest, half, how many departments there are, header or "", then, for each key of the department that holds something, what
--- comes after its prefix and its content: a flat list, of a sorted set with scores}, or a refusal: MOVING, VERSION.
+-- comes after its prefix and its content: a flat list, of a sorted set with scores}, or a refusal: MOVING, VERSION. Where
+-- there is no header, what follows is the record of includes/invented.lua, if there is one.
 
 --- @include "includes/guards"
 --- @include "includes/words"
@@ -16,8 +17,10 @@ if marks[4] and marks[4] ~= LAYOUT_VERSION then
   return { "VERSION", marks[4] }
 end
 local header = redis.call("HGET", KEYS[1] .. ":d", ARGV[1])
-local reply = { "READ", marks[1] or "-1", marks[2] or "", marks[3] or "0", redis.call("HLEN", KEYS[1] .. ":d"), header or "" }
+local departments = redis.call("HLEN", KEYS[1] .. ":d") + redis.call("HLEN", KEYS[1] .. ":v")
+local reply = { "READ", marks[1] or "-1", marks[2] or "", marks[3] or "0", departments, header or "" }
 if not header then
+  reply[7] = redis.call("HGET", KEYS[1] .. ":v", ARGV[1]) or nil
   return reply
 end
 local id, today, _, _, doctors, first_bucket = cmsgpack.unpack(header)

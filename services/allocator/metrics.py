@@ -18,6 +18,11 @@ class AllocatorMetrics:
         self.decisions = Counter("opd_decisions", "Commands answered.", ["partition"], registry=self.registry)
         self.events = Counter("opd_events", "Events caused, by type.", ["type"], registry=self.registry)
         self.rejections = Counter("opd_rejections", "Commands refused, by reason.", ["reason"], registry=self.registry)
+        self.invented = Counter(
+            "opd_invented_departments",
+            "Departments named before any doctor was registered in them.",
+            registry=self.registry,
+        )
         self.dead_letters = Counter("opd_dead_letters", "Unreadable records.", ["partition"], registry=self.registry)
         self.rewinds = Counter("opd_rewinds", "Partitions taken again.", ["partition"], registry=self.registry)
         self.batch = Histogram(
@@ -62,3 +67,5 @@ class PartitionMetrics:
             self._metrics.events.labels(name).inc(count)
         for reason, count in Tally([event.reason for event in said if event.reason]).items():
             self._metrics.rejections.labels(reason).inc(count)
+        # A department that is real begins with its first doctor.
+        self._metrics.invented.inc(sum(event.sequence == 1 for event in said if event.reason))

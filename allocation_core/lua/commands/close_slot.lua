@@ -6,6 +6,9 @@ local function close_slot(department, at)
   if fault then
     return reject(fault)
   end
+  if department.doctors == 0 then
+    return reject("SLOT_UNKNOWN")
+  end
   local pool = pool_at(department, field, day)
   if #pool.sessions == 0 then
     return reject("SLOT_UNKNOWN")

@@ -88,6 +88,7 @@ local function register_doctor(department, at)
     return reject("DEPARTMENT_FULL")
   end
   -- From here it must succeed.
+  settle(department, KEYS[1])
   if not number then
     department.doctors = department.doctors + 1
     number = department.doctors

@@ -46,6 +46,10 @@ local function remember(department, id, content, token_day, token_no)
     value = struct.pack(SEEN, content, day)
   end
   department.ids[id] = value
+  if not department.id then
+    department.early[#department.early + 1] = id
+    return
+  end
   if department.bucket ~= department.remembered_in then
     department.remembered_in = department.bucket
     department.remembered = new_writes(department.prefix .. "i" .. department.bucket, "HSET")

@@ -1,6 +1,6 @@
 -- Departments: a packed header each in one hash, read for the whole batch at once and written once at its end.
 --
--- <partition>:d           hash: department key -> header
+-- <partition>:d           hash: department key -> header; those without a doctor may be in :v, see invented.lua
 -- <partition>:<id>:n      hash: doctor id -> registration number, "#number" -> doctor id
 -- <partition>:<id>:w      hash: registration number -> week, "slot weekday capacity;…"
 -- <partition>:<id>:s      hash: "slot weekday" -> the sessions worked then: {number, capacity, doctor id, …}
@@ -36,18 +36,10 @@ local function load_departments(departments, partition)
   end
 end
 
--- A department seen for the first time gets a number of its own, so that no key carries its name.
-local function found_department(department, partition)
-  department.id = redis.call("HINCRBY", partition, "departments", 1)
-  department.prefix = partition .. ":" .. department.id .. ":"
-  department.new = true
-end
-
 -- R3: the department's day is the latest that its records showed; a clock that goes back moves nothing.
 local function reach_day(department, day)
   department.day_before = department.day_before or department.day
   department.day, department.bucket = day, bucket_of(day)
-  department.first_bucket = department.first_bucket or department.bucket
 end
 
 -- R3: "DATE_IN_PAST", "DATE_TOO_FAR" or nil.
@@ -62,7 +54,7 @@ end
 -- The doctor's registration number, or nil.
 local function number_of(department, doctor_id)
   local number = department.numbers[doctor_id]
-  if number == nil then
+  if number == nil and department.doctors > 0 then
     number = tonumber(redis.call("HGET", department.prefix .. "n", doctor_id) or nil) or false
     department.numbers[doctor_id] = number
   end
@@ -88,10 +80,12 @@ end
 local function save_departments(departments, partition)
   local headers = {}
   for _, department in ipairs(departments) do
-    headers[#headers + 1] = department.name
-    headers[#headers + 1] = cmsgpack.pack(
-      department.id, department.day, department.sequence, department.arrival, department.doctors, department.first_bucket
-    )
+    if department.id then
+      headers[#headers + 1] = department.name
+      headers[#headers + 1] = cmsgpack.pack(
+        department.id, department.day, department.sequence, department.arrival, department.doctors, department.first_bucket
+      )
+    end
   end
   call_in_parts("HSET", partition .. ":d", headers, #headers)
 end

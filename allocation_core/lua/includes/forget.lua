@@ -48,7 +48,7 @@ end
 -- Of the departments whose day went on: forget at once what is cheap, and note the rest for later batches.
 local function forget_past(departments, partition)
   for _, department in ipairs(departments) do
-    if department.day_before and not department.new then
+    if department.day_before and department.id and not department.new then
       forget_ids(department, department.day_before)
       redis.call("ZADD", partition .. ":f", department.day - DAYS_KEPT, department.id)
     end

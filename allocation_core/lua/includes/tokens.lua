@@ -42,7 +42,7 @@ end
 
 -- The token, or nil where there is none or its date is forgotten (R3).
 local function find_token(department, day, no)
-  if day < department.day - DAYS_KEPT then
+  if department.doctors == 0 or day < department.day - DAYS_KEPT then
     return nil
   end
   local tokens = tokens_of(department, day)

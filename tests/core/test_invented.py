@@ -1,0 +1,83 @@
+"""A department that a sender merely invents costs little, and what R2, R3 and R21 say holds for it as for any other."""
+
+from redis import Redis
+
+from allocation_core.calendar import DAY_MS
+from allocation_core.model import Model
+from schemas.commands import Command
+from tests.core.commands import make_command
+from tests.core.engines import StoreEngine
+from tests.core.test_state import load, read_all, states_of
+
+MONDAY_MS = 1_795_392_000_000  # 2026-11-23T00:00:00Z
+# A name of 15 characters, an id of 16 bytes with 19 of what it was, and what Valkey and Redis need around them.
+MOST_BYTES = 120
+
+
+def check_in(department: str, command_id: str, day: int = 0) -> tuple[Command, int]:
+    data = {"facility_id": "blr1", "department_id": department, "token_id": "blr1.x.20261123.1"}
+    return make_command("CheckIn", command_id, data), MONDAY_MS + day * DAY_MS
+
+
+def register(department: str, command_id: str, day: int = 0) -> tuple[Command, int]:
+    schedule = [{"slot": "09:00-10:00", "capacity": 1}]
+    data = {"facility_id": "blr1", "department_id": department, "doctor_id": "a", "name": "a", "schedule": schedule}
+    return make_command("RegisterDoctor", command_id, data), MONDAY_MS + day * DAY_MS
+
+
+def close_slot(department: str, command_id: str) -> tuple[Command, int]:
+    data = {"facility_id": "blr1", "department_id": department, "date": "2026-11-23", "slot": "09:00-10:00"}
+    return make_command("CloseSlot", command_id, data), MONDAY_MS
+
+
+def test_twins_agree_on_invented_departments_and_on_those_that_become_real(every_redis: str) -> None:
+    said = [
+        *(check_in("few", f"c{number}") for number in range(3)),
+        check_in("few", "c1"),  # a repeat
+        close_slot("few", "c2"),  # an id used again
+        close_slot("few", "c3"),
+        *(check_in("many", f"c{number}") for number in range(12)),
+        check_in("many", "c0"),
+        register("few", "r"),
+        check_in("few", "c0"),
+        register("many", "r"),
+        check_in("many", "c11"),
+        *(check_in("silent", f"c{number}", day=number) for number in range(12)),  # R3 forgets the first ones
+        *(check_in("silent", f"c{number}", day=11) for number in (0, 3, 4)),
+        check_in("silent", "old", day=2),
+        check_in("few", "c0", day=8),
+        check_in("few", "r", day=7),
+    ]
+    for size in (1, 4, len(said)):
+        model = Model()
+        with StoreEngine(every_redis) as store:
+            for at in range(0, len(said), size):
+                batch = said[at : at + size]
+                assert store.decide_batch(batch) == [model.decide(command, stamp) for command, stamp in batch]
+                assert read_all(every_redis) == states_of(model)
+
+
+def test_an_invented_department_is_loaded_as_it_was(every_redis: str) -> None:
+    model = Model()
+    said = [check_in("few", "c0"), *(check_in("many", f"c{number}") for number in range(12)), register("real", "r")]
+    later = [check_in("few", "c0"), check_in("many", "c1"), register("few", "r"), check_in("real", "r")]
+    for command, stamp in said:
+        model.decide(command, stamp)
+    with StoreEngine(every_redis) as store, Redis.from_url(every_redis) as redis:
+        store.decide_batch([check_in("gone", "c0")])
+        load(every_redis, states_of(model).values(), offset=len(said))
+        assert read_all(every_redis) == states_of(model)
+        assert redis.hkeys("opd{0}:v") == [b"blr1/few"]
+        store.went_on(len(said))
+        assert store.decide_batch(later) == [model.decide(command, stamp) for command, stamp in later]
+    assert read_all(every_redis) == states_of(model)
+
+
+def test_an_invented_department_costs_some_bytes_and_no_key(every_redis: str) -> None:
+    with StoreEngine(every_redis) as store, Redis.from_url(every_redis) as redis:
+        store.decide_batch([check_in(f"first-{number}", "c") for number in range(100)])
+        keys = redis.dbsize()
+        for first in range(0, 20_000, 500):
+            store.decide_batch([check_in(f"dep-{number:06d}", "c") for number in range(first, first + 500)])
+        assert redis.dbsize() == keys
+        assert redis.memory_usage("opd{0}:v", samples=0) / 20_100 < MOST_BYTES
