@@ -20,7 +20,7 @@ class Topic:
     config: dict[str, str]
 
 
-# A record batch that has more than this, once unpacked, is not read: one dead letter stands for all of it (ADR 8).
+# A record batch that has more than this, once unpacked, is not read: one dead letter stands for all of it (ADR 9).
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 MAX_BATCH_RECORDS = 100_000
 

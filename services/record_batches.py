@@ -1,4 +1,4 @@
-"""Reads whatever record batch Kafka stores, in bounded memory (ADR 8).
+"""Reads whatever record batch Kafka stores, in bounded memory (ADR 9).
 
 Kafka looks into a batch only so far as to count its records. What it stores can keep aiokafka from reading on for ever:
 a megabyte that unpacks to gigabytes, a header's name that is no UTF-8, a stream that Java's reader takes and ours does

@@ -1,4 +1,4 @@
--- Departments in which no doctor was ever registered: anybody can invent one, so they cost little (ADR 8). They have no
+-- Departments in which no doctor was ever registered: anybody can invent one, so they cost little (ADR 12). They have no
 -- keys of their own, but a record in one hash, until a doctor is registered or too many of their ids are to be remembered.
 --
 -- <partition>:v   hash: department key -> day (3 bytes), sequence (4), then for each command id remembered (R2): the id
