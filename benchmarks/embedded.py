@@ -14,7 +14,8 @@ from allocation_core.outcomes import Outcomes
 from allocation_core.scripts import load_script
 from allocation_core.store import NOTHING_APPLIED, BatchedCommand, pack_commands, partition_key
 from schemas.commands import ANY_COMMAND, Command
-from schemas.events import Event
+from schemas.events import WrittenEvent
+from schemas.wire import command_key
 from services.stack.valkey import ValkeyServer
 
 GENERATION = 1
@@ -62,7 +63,7 @@ class Partition:
         after = self._used()
         return Cost(len(commands), (after[0] - before[0]) * 1e6, longest_s * 1e3, after[1] - before[1])
 
-    def events(self, commands: Sequence[tuple[Command, int]]) -> list[list[Event]]:
+    def events(self, commands: Sequence[tuple[Command, int]]) -> list[list[WrittenEvent]]:
         """Decide one batch; give the events of each command."""
         first = self._applied + 1
         reply = self._call(*self._pack(commands))
@@ -71,7 +72,10 @@ class Partition:
 
     def _pack(self, commands: Sequence[tuple[Command, int]]) -> tuple[Any, ...]:
         expected = self._applied
-        batch = [BatchedCommand(expected + n, stamp, command) for n, (command, stamp) in enumerate(commands, start=1)]
+        batch = [
+            BatchedCommand(expected + n, stamp, command_key(command), command)
+            for n, (command, stamp) in enumerate(commands, start=1)
+        ]
         self._applied += len(batch)
         return (expected, expected, self._applied, "", *pack_commands(batch))
 

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from allocation_core.model import Model
 from benchmarks.embedded import BATCH, Partition, embedded
-from benchmarks.workload import TIMESTAMP_MS, workload
+from benchmarks.workload import workload
 from schemas.commands import Command
-from schemas.wire import read_command
+from schemas.wire import read_command, written
 
 PARTITIONS = 4
 CHECKED = 3_000
@@ -46,8 +46,8 @@ def main() -> None:
 def partition_logs(count: int) -> list[Said]:
     """Give the workload by partition, each department in one."""
     logs: list[Said] = [[] for _ in range(PARTITIONS)]
-    for key, value in workload(count):
-        logs[int(key.rpartition(b"-")[2]) % PARTITIONS].append((read_command(key, value, TIMESTAMP_MS), TIMESTAMP_MS))
+    for key, value, timestamp_ms in workload(count):
+        logs[int(key.rpartition(b"-")[2]) % PARTITIONS].append((read_command(key, value, timestamp_ms), timestamp_ms))
     return logs
 
 
@@ -57,7 +57,7 @@ def check(redis: Redis, said: Said) -> None:
     partition, model = Partition(redis), Model()
     for at in range(0, len(said), BATCH):
         batch = said[at : at + BATCH]
-        if partition.events(batch) != [model.decide(command, stamp) for command, stamp in batch]:
+        if partition.events(batch) != [[written(event) for event in model.decide(*each)] for each in batch]:
             raise RuntimeError("the script decides otherwise than the model")
 
 

@@ -231,12 +231,10 @@ class Owner:
                 f"version: nothing was changed. Both versions may work in this group, each with a Redis of its own: "
                 f"let OPD_REDIS_URL of this version's allocators name an empty one; it is rebuilt from the log."
             ) from found
-        except OutOfMemoryError as error:
-            await self._wait(ROOM, error, logging.ERROR)
         except RedisError as error:
-            await self._wait("Redis", error)
+            await self._wait(ROOM if isinstance(error, OutOfMemoryError) else "Redis", error)
         except TooLarge as error:
-            await self._wait(LARGER_RECORDS, error, logging.ERROR)
+            await self._wait(LARGER_RECORDS, error)
         except LogUnavailable as error:
             await self._wait("Kafka", error)
         finally:
@@ -249,10 +247,11 @@ class Owner:
         self.state = "working"
         self._waiting_for = ""
 
-    async def _wait(self, for_what: str, error: Exception, level: int = logging.WARNING) -> None:
+    async def _wait(self, for_what: str, error: Exception) -> None:
         self.state = f"waiting: {for_what}"
         if self._waiting_for != for_what:
             self._waiting_for = for_what
+            level = logging.ERROR if for_what in {ROOM, LARGER_RECORDS} else logging.WARNING  # for an operator to mend
             log.log(level, "waiting", partition=self.partition, for_what=for_what, error=str(error))
         await asyncio.sleep(RETRY_AFTER_S)
 

@@ -3,6 +3,7 @@ from typing import Any
 from prometheus_client import generate_latest
 
 from allocation_core.model import Model
+from schemas.wire import written
 from services.allocator.metrics import AllocatorMetrics, PartitionMetrics
 from tests.core.commands import make_command
 
@@ -24,6 +25,6 @@ def test_departments_that_a_sender_invents_are_counted_once_each() -> None:
         ]
     ):
         data = {"facility_id": "h", "department_id": department, **more}
-        partition.note(model.decide(make_command(kind, f"c{number}", data), MONDAY_MS))
-    partition.batch_is_said(dead_letters=0)
+        decided = model.decide(make_command(kind, f"c{number}", data), MONDAY_MS)
+        partition.count({number: [written(event) for event in decided]}, dead_letters=0)
     assert b"opd_invented_departments_total 2.0" in generate_latest(metrics.registry)
