@@ -99,7 +99,7 @@ async def run(url: str, count: int, batch: int) -> Stages:
         with stages.of("outcomes: words to events"):
             len(events)
         with stages.of("write: events to JSON"):
-            out = event_records(PLACE.partition, commands, events, NOWHERE)
+            out = event_records(PLACE.partition, commands, [events[each.offset] for each in commands], NOWHERE)
         with stages.of("send: put record batches together"):
             builder = BatchBuilder(ROOM, 0)
             for record in out:

@@ -1,7 +1,7 @@
 """What an allocator counts, for Prometheus."""
 
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -58,10 +58,10 @@ class PartitionMetrics:
         self.batch = metrics.batch
         self.script = metrics.script
 
-    def count(self, events: Mapping[int, Sequence[WrittenEvent]], *, dead_letters: int) -> None:
-        """Count what a batch was answered with: events by their command's offset."""
-        said = [event for own in events.values() for event in own]
-        self._decisions.inc(len(events))
+    def count(self, answers: Sequence[Sequence[WrittenEvent]], *, dead_letters: int) -> None:
+        """Count what a batch was answered with: each command's events."""
+        said = [event for answer in answers for event in answer]
+        self._decisions.inc(len(answers))
         self._dead_letters.inc(dead_letters)
         for name, count in Tally([event.type for event in said]).items():
             self._metrics.events.labels(name).inc(count)

@@ -441,12 +441,13 @@ class Owner:
         ]
         if letters:
             await self._answers.publish_dead_letters(letters)
-        said = max(self._published, EventPlace(self._committed, -1))
-        out = event_records(self.partition, commands, events, after=said)
+        # What is below the committed offset was said long ago: of a rebuild no events are even made.
+        unsaid = [each for each in commands if each.offset >= self._committed]
+        answers = [events.get(each.offset, ()) for each in unsaid]
+        out = event_records(self.partition, unsaid, answers, after=self._published)
         if out:
             await self._answers.publish_events(out)
-        self._metrics.count(events, dead_letters=len(faults))
-        if events:
-            last = max(events)
-            self._published = max(self._published, EventPlace(last, len(events[last]) - 1))
+        self._metrics.count(answers, dead_letters=len(letters))
+        if unsaid and answers[-1]:
+            self._published = max(self._published, EventPlace(unsaid[-1].offset, len(answers[-1]) - 1))
         self._dead_lettered = max(self._dead_lettered, *faults, -1)

@@ -1,7 +1,7 @@
 """Records in and out: a command or a reason why not, and the events and dead letters that answer them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -112,14 +112,14 @@ def dead_letter_source(headers: Headers) -> int | None:
 def event_records(
     partition: int,
     commands: Sequence[BatchedCommand],
-    events: Mapping[int, Sequence[WrittenEvent]],
+    answers: Sequence[Sequence[WrittenEvent]],
     after: EventPlace,
 ) -> list[OutRecord]:
-    """Write those events of a batch that stand behind `after`; a command that none are known of is passed over."""
+    """Write those of a batch's answers that stand behind `after`; one that no events are known of is passed over."""
     out: list[OutRecord] = []
-    for each in commands:
+    for each, said in zip(commands, answers, strict=True):
         first = after.n + 1 if each.offset == after.offset else 0
-        if each.offset < after.offset or first >= len(said := events.get(each.offset, ())):
+        if each.offset < after.offset or first >= len(said):
             continue
         values = write_events(partition, each.offset, each.timestamp_ms, each.command, said, first=first)
         out += [OutRecord(each.key, value, _EVENT_HEADERS) for value in values]

@@ -81,7 +81,7 @@ PLANTED = (
         "the mark without n",
         Owner,
         "_publish",
-        (("said = max(self._published,", "said = max(EventPlace(self._published.offset, 99),"),),
+        (("after=self._published", "after=EventPlace(self._published.offset, 99)"),),
     ),
     Planted("marks read before the fence", Owner, "_take", ((_READ_MARKS, ""), (_FENCE, _READ_MARKS + _FENCE))),
     Planted(
@@ -90,7 +90,7 @@ PLANTED = (
         "_take",
         ((_READ_MARKS, "    if self._published is NOWHERE:\n" + textwrap.indent(_READ_MARKS, "    ")),),
     ),
-    Planted("no suppression of events", Owner, "_publish", (("said = max(self._published,", "said = max(NOWHERE,"),)),
+    Planted("no suppression of events", Owner, "_publish", (("after=self._published", "after=NOWHERE"),)),
     Planted(
         "no suppression of dead letters",
         Owner,

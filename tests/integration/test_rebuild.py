@@ -40,6 +40,8 @@ def test_a_live_system_is_rebuilt_on_purpose(settings: Settings, capsys: pytest.
     assert log.count("the state is rebuilt") == 2
     for number in (0, 1):
         assert f'opd_rebuild_remaining_records{{partition="{number}"}} 0.0' in metrics
+    counted = [float(line.split()[1]) for line in metrics.splitlines() if line.startswith("opd_decisions_total")]
+    assert sum(counted) < 8_000, "what was said before is not counted again"
 
 
 def test_a_partition_without_state_is_left_alone(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,5 +26,5 @@ def test_departments_that_a_sender_invents_are_counted_once_each() -> None:
     ):
         data = {"facility_id": "h", "department_id": department, **more}
         decided = model.decide(make_command(kind, f"c{number}", data), MONDAY_MS)
-        partition.count({number: [written(event) for event in decided]}, dead_letters=0)
+        partition.count([[written(event) for event in decided]], dead_letters=0)
     assert b"opd_invented_departments_total 2.0" in generate_latest(metrics.registry)

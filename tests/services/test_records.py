@@ -85,7 +85,7 @@ def test_of_headers_without_an_offset_there_is_none() -> None:
     ],
 )
 def test_the_events_behind_the_published_mark_are_written_and_no_others(after: EventPlace, said: list[int]) -> None:
-    records = event_records(3, [BatchedCommand(7, NOON_MS, KEY, the_command())], {7: EVENTS}, after)
+    records = event_records(3, [BatchedCommand(7, NOON_MS, KEY, the_command())], [EVENTS], after)
     assert [event_place(record.value, 3) for record in records] == [EventPlace(7, n) for n in said]
     assert [json.loads(record.value or b"")["sequence"] for record in records] == [f"{41 + n:016d}" for n in said]
     assert all(record.key == KEY for record in records)
