@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import ormsgpack
+import pytest
 from redis.asyncio import Redis
 
+from allocation_core.outcomes import Outcomes
 from allocation_core.store import BatchedCommand, SlotStore
 from schemas.commands import Command
 from tests.core.commands import make_command
 
 GENERATION = 1
+NO_MSGPACK = b"\xc1"
 
 
 def a_command(number: int) -> Command:
@@ -67,3 +71,10 @@ def test_the_last_command_s_outcome_outlives_unreadable_records_behind_it(every_
         assert sorted(await store.outcomes({0: a_command(0)}, generation=GENERATION, expected=9)) == [0]
 
     with_store(every_redis, ask)
+
+
+def test_outcomes_that_nobody_asks_for_are_not_read() -> None:
+    """A rebuild decides what was said long ago: it would spend a third of its time on events that go nowhere."""
+    outcomes = Outcomes(NO_MSGPACK, {})
+    with pytest.raises(ormsgpack.MsgpackDecodeError):
+        len(outcomes)
