@@ -16,7 +16,16 @@ from rich.console import Console
 from benchmarks import contenders
 from benchmarks.contender import Contender, Unavailable
 from benchmarks.expected import expected_events
-from benchmarks.kafka import ANSWERS_CONFIG, COMMANDS_CONFIG, Marks, create_topics, delete_topics, preload, read
+from benchmarks.kafka import (
+    COMMANDS_CONFIG,
+    DEAD_LETTERS_CONFIG,
+    EVENTS_CONFIG,
+    Marks,
+    create_topics,
+    delete_topics,
+    preload,
+    read,
+)
 from benchmarks.peers.postgres import URL, Postgres
 from benchmarks.workload import Sent, workload
 from services.allocator.kafka import partitioner
@@ -214,7 +223,7 @@ class Bench:
 
     async def make_topics(self, settings: Settings) -> None:
         """Create the topics of the answers, and the one of the commands where it is this settings' own."""
-        configs = {settings.events_topic: ANSWERS_CONFIG, settings.dead_letters_topic: ANSWERS_CONFIG}
+        configs = {settings.events_topic: EVENTS_CONFIG, settings.dead_letters_topic: DEAD_LETTERS_CONFIG}
         if settings.commands_topic.startswith(settings.consumer_group):
             configs[settings.commands_topic] = COMMANDS_CONFIG
         await create_topics(settings, configs, self.options.partitions)

@@ -15,9 +15,10 @@ from services.settings import Settings
 BATCH_BYTES = 900_000
 LINGER_MS = 5
 SENDS_AT_ONCE = 10_000
-# Commands keep the timestamps that they are sent with, lest a run depend on its day (R3); answers get the broker's.
+# Commands keep the timestamps that they are sent with, lest a run depend on its day (R3); events get the broker's.
 COMMANDS_CONFIG = {**contract.COMMANDS.config, "message.timestamp.type": "CreateTime"}
-ANSWERS_CONFIG = {**contract.EVENTS.config, "message.timestamp.type": "LogAppendTime"}
+EVENTS_CONFIG = {**contract.EVENTS.config, "message.timestamp.type": "LogAppendTime"}
+DEAD_LETTERS_CONFIG = contract.DEAD_LETTERS.config
 
 
 class Appended(NamedTuple):

@@ -1,6 +1,5 @@
 """What a process and those that it started have used: processor time and memory."""
 
-import os
 from collections.abc import Mapping
 
 import psutil
@@ -15,12 +14,6 @@ def rss_mb(pid: int) -> float:
     """Give the resident memory of a tree, in megabytes."""
     processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     return sum(_rss(process) for process in processes) / 1e6
-
-
-def own_cpu_s() -> float:
-    """Give the processor time of this process so far, in seconds."""
-    times = os.times()
-    return times.user + times.system
 
 
 def _tree_cpu_s(pid: int) -> float:
