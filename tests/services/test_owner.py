@@ -43,6 +43,15 @@ def test_each_record_is_answered_once_and_may_then_be_committed() -> None:
     asyncio.run(run())
 
 
+def test_an_owner_with_nothing_to_do_is_at_work() -> None:
+    async def run() -> None:
+        here = desk()
+        async with here.at_work():
+            await until(lambda: here.owner.state == "working")
+
+    asyncio.run(run())
+
+
 def test_a_batch_is_as_large_as_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BATCH_RECORDS", 2)
 
@@ -339,6 +348,7 @@ def test_kafka_is_waited_for_and_nothing_dropped(failure: Exception, state: str)
             await until(lambda: here.owner.state == "working")
         assert here.topics.places() == [EventPlace(1, 0)]
         assert len(here.topics.letters) == 1
+        assert {one.partition(":")[0] for one in here.store.states_at_a_fence[1:]} == {"waiting"}
 
     asyncio.run(run())
 
