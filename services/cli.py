@@ -35,6 +35,8 @@ COMMANDS = {
     "up": _Line("services.stack.up:up", "Run the whole system on this machine until Ctrl-C.", _STARTED_HERE),
     "demo": _Line("services.demo.command:demo", "Play a day through the whole system and audit it.", _STARTED_HERE),
     "allocator": _Line("services.allocator.command:allocator", "Decide commands until SIGTERM or Ctrl-C."),
+    "gateway": _Line("services.gateway.command:gateway", "Take commands over HTTP, and answer with their outcomes."),
+    "token-for": _Line("services.gateway.command:token_for", "Print a token for a gateway in development mode."),
     "topics": _Line(
         "services.snapshots.command:TOPICS", "Create the topics that are missing and check those that are there."
     ),

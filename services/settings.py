@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     dead_letters_topic: str = topics.DEAD_LETTERS.name
     consumer_group: str = "opd-allocator"
     snapshot_folder: Path | None = None
+    jwt_jwks: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str = "opd"
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(None, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
