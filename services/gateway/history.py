@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from schemas.words import Source
 from services.gateway import queries
-from services.gateway.problems import HISTORY_UNAVAILABLE, NOT_REACHED, Problem
+from services.gateway.problems import HISTORY_UNAVAILABLE, Problem
 from services.gateway.said import EventPlace, Place, Said
 from services.history.positions import Positions, following
 from services.history.postgres import LOST
@@ -31,14 +31,9 @@ class History:
         """`reading` makes one."""
         self._pool, self._positions = pool, positions
 
-    async def wait_for(self, position: EventPlace) -> None:
-        """Return when this event is kept.
-
-        Raises:
-            Problem: it is not within `REACHED_WITHIN_S`.
-        """
-        if not await self._positions.reached(*position, timeout_s=REACHED_WITHIN_S):
-            raise Problem(NOT_REACHED, headers={"Retry-After": "1"})
+    async def has_reached(self, position: EventPlace) -> bool:
+        """Wait until this event is kept; give False if it is not within `REACHED_WITHIN_S`."""
+        return await self._positions.reached(*position, timeout_s=REACHED_WITHIN_S)
 
     async def is_there(self) -> bool:
         """Say whether the tables can be read."""

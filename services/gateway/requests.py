@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.words import TokenId
 from services.gateway.answers import Token, answer
 from services.gateway.parts import TheParts
-from services.gateway.problems import INVALID_REQUEST, NO_JSON, FieldFault, Problem
+from services.gateway.problems import INVALID_REQUEST, NO_JSON, NOT_REACHED, FieldFault, Problem
 from services.gateway.said import EVENT_PLACE, EventPlace
 from services.gateway.shapes import Pending
 from services.gateway.writes import Outcome
@@ -67,8 +67,8 @@ async def _at_position(
         ),
     ] = None,
 ) -> None:
-    if opd_position is not None:
-        await parts.history.wait_for(EventPlace.read(opd_position))
+    if opd_position is not None and not await parts.history.has_reached(EventPlace.read(opd_position)):
+        raise Problem(NOT_REACHED, headers={"Retry-After": "1"})
 
 
 AsAsked = Annotated[How, Depends(_how)]

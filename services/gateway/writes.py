@@ -16,7 +16,14 @@ from services.gateway.history import History
 from services.gateway.identity import Identity
 from services.gateway.kafka import MaybeWritten, NotWritten
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.problems import INVALID_REQUEST, LOG_UNAVAILABLE, OUTCOME_UNKNOWN, FieldFault, Problem
+from services.gateway.problems import (
+    HISTORY_UNAVAILABLE,
+    INVALID_REQUEST,
+    LOG_UNAVAILABLE,
+    OUTCOME_UNKNOWN,
+    FieldFault,
+    Problem,
+)
 from services.gateway.said import EventPlace, Place, Said, read_said
 
 _OF_TYPE = {kind.__name__: kind for kind in COMMANDS}
@@ -127,7 +134,8 @@ class Writes:
 
     async def _first(self, command: Command, refused: Outcome) -> Outcome:
         """Give what became of the same command the first time; the refusal, if that cannot be found."""
-        await self._history.wait_for(refused.position)
+        if not await self._history.has_reached(refused.position):
+            raise Problem(HISTORY_UNAVAILABLE, idempotency_key=command.id)
         candidates = await self._history.commands_caused(
             command.id, command.data.facility_id, command.data.department_id, before=refused.place
         )

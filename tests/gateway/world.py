@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import httpx
 import jwt
+from fastapi import FastAPI
 
 from schemas.commands import Command
 from schemas.wire import read_command
@@ -92,6 +93,7 @@ class MemoryLog:
 class World(NamedTuple):
     """A gateway for one test."""
 
+    app: FastAPI
     http: httpx.AsyncClient
     log: MemoryLog
     parts: Parts
@@ -138,9 +140,10 @@ async def gateway(postgres_url: str, schema: str, who: Verifier | None = None) -
             metrics=metrics,
             partition_of=log.partition_of,
         )
-        transport = httpx.ASGITransport(make_app(parts))
+        app = make_app(parts)
+        transport = httpx.ASGITransport(app)
         http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://gateway"))
-        yield World(http, log, parts)
+        yield World(app, http, log, parts)
 
 
 def bearer(**claims: Any) -> dict[str, str]:
