@@ -56,9 +56,7 @@ class Partition:
             event = self._next_event(record, rows)
             if event is None:
                 continue
-            _, offset, n = map(int, event.id.split("-"))
-            place = max(place, (offset, n))
-            rows.add(event, self._day(event))
+            place = max(place, rows.add(event, self._day(event)))
         last = records[-1]
         self.position = Position(last.offset + 1, digest(last), *place)
 

@@ -1,9 +1,10 @@
 """What the events of one transaction become: rows, by table."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
@@ -56,6 +57,7 @@ class _Token:
     ended_at: datetime | None = None
 
 
+_row_of: Final[Callable[[_Token], Row]] = attrgetter(*[field.name for field in fields(_Token)])  # `astuple` copies deep
 _SEATED: Final = frozenset({"CONFIRMED", "CHECKED_IN"})
 _MOMENTS: Final = {
     "TokenConfirmed": "requested_at",
@@ -100,10 +102,13 @@ class Rows:
 
     def tokens(self) -> Iterator[Row]:
         """Give a row for each token that was touched."""
-        return map(astuple, self._tokens.values())
+        return map(_row_of, self._tokens.values())
 
-    def add(self, event: AnyEvent, today: str) -> None:
-        """Add what an event becomes; `today` is its department's day (R3)."""
+    def add(self, event: AnyEvent, today: str) -> tuple[int, int]:
+        """Add what an event becomes; give the offset of its command and its number.
+
+        `today` is its department's day (R3).
+        """
         data = event.data
         partition, offset, n = map(int, event.id.split("-"))
         said = _Said(partition, offset, n, data.facility_id, data.department_id, int(event.sequence))
@@ -119,6 +124,7 @@ class Rows:
             self.rejections.append((*said, *cause, data.command_type, data.reason, data.token_id))
         else:
             self._add_of_department(said, kind, cause, data, today)
+        return offset, n
 
     def _touch(self, said: _Said, kind: str, time: datetime, data: TokenEventData) -> None:
         token = self._tokens.get(data.token_id)

@@ -82,8 +82,8 @@ def test_utilisation_by_doctor(in_database: InDatabase) -> None:
 def test_sessions_and_pools(in_database: InDatabase) -> None:
     sessions = "SELECT doctor_id, works, available, capacity, taken, closed FROM sessions ORDER BY doctor_id"
     assert _ask(in_database, sessions) == [("rao", True, True, 4, 2, True), ("sen", True, False, 9, 0, True)]
-    pools = "SELECT closed, doctors, capacity, taken, tokens, waiting FROM pools"
-    assert _ask(in_database, pools) == [(True, 1, 4, 2, 5, 0)]
+    pools = "SELECT closed, doctors, capacity, taken, waiting FROM pools"
+    assert _ask(in_database, pools) == [(True, 1, 4, 2, 0)]
 
 
 def test_daily_numbers(in_database: InDatabase) -> None:

@@ -49,47 +49,38 @@ WHERE from_date < before_date AND coalesce(entry -> 'weekdays' ? weekday.name, t
 COMMENT ON VIEW schedule_entries IS 'Who works which slot on which weekday (1 = Monday) for how many seats, for dates from from_date to before before_date.';
 
 CREATE VIEW sessions AS
-WITH seats AS (
-    SELECT facility_id, department_id, date, slot, doctor_id,
-        count(*) FILTER (WHERE status IN ('CONFIRMED', 'CHECKED_IN', 'CALLED', 'COMPLETED')) AS taken,
-        count(*) FILTER (WHERE status IN ('CALLED', 'COMPLETED')) AS seen,
-        count(*) FILTER (WHERE status = 'NO_SHOW') AS no_shows
+SELECT facility_id, department_id, date, slot, doctor_id,
+    max(scheduled) IS NOT NULL AS works,
+    coalesce(bool_and(available), true) AS available,
+    coalesce(max(said), max(scheduled), 0) AS capacity,
+    count(*) FILTER (WHERE status IN ('CONFIRMED', 'CHECKED_IN', 'CALLED', 'COMPLETED')) AS taken,
+    count(*) FILTER (WHERE status IN ('CALLED', 'COMPLETED')) AS seen,
+    count(*) FILTER (WHERE status = 'NO_SHOW') AS no_shows,
+    closed_at IS NOT NULL AS closed
+FROM (
+    SELECT day.facility_id, day.department_id, day.date, entry.slot, entry.doctor_id,
+        entry.capacity AS scheduled, NULL::integer AS said, NULL::boolean AS available, NULL AS status
+    FROM (
+        SELECT facility_id, department_id, date FROM tokens
+        UNION
+        SELECT facility_id, department_id, date FROM session_settings
+        UNION
+        SELECT facility_id, department_id, date FROM closed_pools
+    ) AS day
+    JOIN schedule_entries AS entry
+        ON entry.facility_id = day.facility_id AND entry.department_id = day.department_id
+        AND day.date >= entry.from_date AND day.date < entry.before_date
+        AND entry.weekday = extract(isodow FROM day.date)
+    UNION ALL
+    SELECT facility_id, department_id, date, slot, doctor_id, NULL, capacity, available, NULL
+    FROM session_settings
+    UNION ALL
+    SELECT facility_id, department_id, date, slot, doctor_id, NULL, NULL, NULL, status
     FROM tokens
     WHERE doctor_id IS NOT NULL
-    GROUP BY facility_id, department_id, date, slot, doctor_id
-), days AS (
-    SELECT facility_id, department_id, date FROM tokens
-    UNION
-    SELECT facility_id, department_id, date FROM session_settings
-    UNION
-    SELECT facility_id, department_id, date FROM closed_pools
-), scheduled AS (
-    SELECT days.facility_id, days.department_id, days.date, entry.slot, entry.doctor_id, entry.capacity
-    FROM days
-    JOIN schedule_entries AS entry
-        ON entry.facility_id = days.facility_id AND entry.department_id = days.department_id
-        AND days.date >= entry.from_date AND days.date < entry.before_date
-        AND entry.weekday = extract(isodow FROM days.date)
-), keys AS (
-    SELECT facility_id, department_id, date, slot, doctor_id FROM scheduled
-    UNION
-    SELECT facility_id, department_id, date, slot, doctor_id FROM session_settings
-    UNION
-    SELECT facility_id, department_id, date, slot, doctor_id FROM seats
-)
-SELECT facility_id, department_id, date, slot, doctor_id,
-    scheduled.capacity IS NOT NULL AS works,
-    coalesce(said.available, true) AS available,
-    coalesce(said.capacity, scheduled.capacity, 0) AS capacity,
-    coalesce(seats.taken, 0) AS taken,
-    coalesce(seats.seen, 0) AS seen,
-    coalesce(seats.no_shows, 0) AS no_shows,
-    closed_at IS NOT NULL AS closed
-FROM keys
-LEFT JOIN scheduled USING (facility_id, department_id, date, slot, doctor_id)
-LEFT JOIN session_settings AS said USING (facility_id, department_id, date, slot, doctor_id)
-LEFT JOIN seats USING (facility_id, department_id, date, slot, doctor_id)
-LEFT JOIN closed_pools USING (facility_id, department_id, date, slot);
+) AS said_or_seated
+LEFT JOIN closed_pools USING (facility_id, department_id, date, slot)
+GROUP BY facility_id, department_id, date, slot, doctor_id, closed_at;
 
 COMMENT ON VIEW sessions IS 'One doctor in one slot on one date, for every date on which anything happened.';
 
@@ -101,28 +92,21 @@ COMMENT ON COLUMN sessions.seen IS 'Of those, called in: CALLED or COMPLETED.';
 
 CREATE VIEW pools AS
 SELECT facility_id, department_id, date, slot,
-    coalesce(seats.closed, closed_at IS NOT NULL) AS closed,
-    coalesce(seats.doctors, 0) AS doctors,
-    coalesce(seats.capacity, 0) AS capacity,
-    coalesce(seats.taken, 0) AS taken,
-    coalesce(asked.tokens, 0) AS tokens,
-    coalesce(asked.waiting, 0) AS waiting
+    bool_or(closed) AS closed,
+    sum(doctors)::bigint AS doctors,
+    sum(capacity)::bigint AS capacity,
+    sum(taken)::bigint AS taken,
+    sum(waiting)::bigint AS waiting
 FROM (
-    SELECT facility_id, department_id, date, slot,
-        bool_or(closed) AS closed,
-        count(*) FILTER (WHERE works AND available) AS doctors,
-        coalesce(sum(capacity) FILTER (WHERE works AND available), 0) AS capacity,
-        sum(taken) AS taken
+    SELECT facility_id, department_id, date, slot, closed, (works AND available)::integer AS doctors,
+        CASE WHEN works AND available THEN capacity ELSE 0 END AS capacity, taken, 0 AS waiting
     FROM sessions
-    GROUP BY facility_id, department_id, date, slot
-) AS seats
-FULL JOIN (
-    SELECT facility_id, department_id, date, slot,
-        count(*) AS tokens, count(*) FILTER (WHERE status = 'WAITLISTED') AS waiting
+    UNION ALL
+    SELECT facility_id, department_id, date, slot, NULL, 0, 0, 0, 1
     FROM tokens
-    GROUP BY facility_id, department_id, date, slot
-) AS asked USING (facility_id, department_id, date, slot)
-LEFT JOIN closed_pools USING (facility_id, department_id, date, slot);
+    WHERE status = 'WAITLISTED'
+) AS seats_or_waiting
+GROUP BY facility_id, department_id, date, slot;
 
 COMMENT ON VIEW pools IS 'All sessions of one slot together: seats of the doctors who are there, and who waits.';
 
