@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from schemas.words import RejectionReason
 from services.gateway.identity import Identity
-from services.gateway.keys import InvalidToken, KeysUnavailable
+from services.gateway.keys import DEVELOPER, LOOPBACK, InvalidToken, KeysUnavailable
 from services.gateway.parts import Parts, TheParts
 from services.gateway.permissions import PERMISSIONS, Action, Reach, Role
 from services.gateway.problems import FORBIDDEN, KEYS_UNAVAILABLE, REASONS, UNAUTHENTICATED, Problem
@@ -89,6 +89,9 @@ def allowed(action: Action) -> Callable[..., Awaitable[Access]]:
             raise Problem(UNAUTHENTICATED, str(error)) from None
         except KeysUnavailable:
             raise Problem(KEYS_UNAVAILABLE) from None
+        if caller is DEVELOPER and request.url.hostname not in LOOPBACK:
+            # A web page whose name was made to lead here would else be an administrator, in its reader's browser.
+            raise Problem(UNAUTHENTICATED, "in development mode without a token: through 127.0.0.1 or localhost alone")
         reach = PERMISSIONS[action][caller.role]
         if reach is Reach.NOTHING:
             raise Problem(FORBIDDEN, f"not for the role {caller.role}")

@@ -30,6 +30,7 @@ _LEAST_RSA_BITS = 2048
 # Known to all the world: who holds it may do what whoever reaches the loopback of a development machine may do anyhow.
 DEVELOPMENT_SECRET = "for development alone: everybody knows it"  # noqa: S105
 DEVELOPMENT_ISSUER = "opd-development"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 DEVELOPER = Identity(sub="development", role=Role.ADMIN, facilities="*")
 
 

@@ -15,7 +15,7 @@ from services.gateway.app import make_app
 from services.gateway.feed import EventFeed
 from services.gateway.history import reading
 from services.gateway.kafka import KafkaLog, hearing
-from services.gateway.keys import Verifier, verifier
+from services.gateway.keys import LOOPBACK, Verifier, verifier
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.parts import Parts
 from services.gateway.protocol import LimitedProtocol
@@ -26,7 +26,6 @@ from services.topics import check_topics
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _STOP_WITHIN_S = 15
 
 
@@ -44,7 +43,7 @@ def run_gateway(settings: Settings) -> None:
     """
     who = verifier(settings)
     if settings.jwt_jwks is None:
-        if settings.http_host not in _LOOPBACK:
+        if settings.http_host not in LOOPBACK:
             raise OpenToAll(
                 f"without keys everybody is an administrator: {settings.http_host} is refused\n"
                 "try: set OPD_JWT_JWKS and OPD_JWT_ISSUER, or leave OPD_HTTP_HOST at 127.0.0.1"

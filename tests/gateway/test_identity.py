@@ -208,5 +208,6 @@ def test_a_token_for_development_is_taken_in_development(in_world: Run) -> None:
         for shown in ({"Authorization": "Bearer x"}, {"Authorization": "Basic eDp4"}, bearer(role="admin", aud="x")):
             answer = await world.book("p3", headers=shown)
             assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert (await world.book("p3", headers={"Host": "evil.example"})).status_code == 401, "a name that leads here"
 
     in_world(run)

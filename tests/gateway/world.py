@@ -142,7 +142,7 @@ async def gateway(postgres_url: str, schema: str, who: Verifier | None = None) -
         )
         app = make_app(parts)
         transport = httpx.ASGITransport(app)
-        http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://gateway"))
+        http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost"))
         yield World(app, http, log, parts)
 
 

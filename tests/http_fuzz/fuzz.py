@@ -3,11 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
-from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis import APIOperation as AnyOperation
+from schemathesis import Case as AnyCase
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.openapi import from_url
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -15,6 +19,9 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+
+APIOperation = AnyOperation[Any, Any, Any, Any]
+Case = AnyCase[Any]
 
 CHECKS = [
     not_a_server_error,
@@ -54,6 +61,8 @@ def fuzz(url: str, known: Mapping[str, str], *, requests_each: int, first_seed: 
     document = from_url(f"{url}/openapi.json")
     fuzzed = Fuzzed()
     for found in document.get_all_operations():
+        if not isinstance(found, Ok):
+            raise found.err()
         operation = found.ok()
         name = f"{operation.method.upper()} {operation.path}"
         if name in ENDLESS:
