@@ -37,7 +37,7 @@ class Parts:
     partition_of: Callable[[bytes], int]
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:  # else FastAPI would ask a thread for it
     return cast("Parts", request.app.state.parts)
 
 

@@ -5,7 +5,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 32 * 1024
-HEAD_WITHIN_S = 10.0
+HEAD_WITHIN_S = 20.0
 
 
 class LimitedProtocol(HttpToolsProtocol):
