@@ -4,7 +4,6 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from faststream.asgi import AsgiResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 Asked = Callable[[], tuple[bool, dict[str, Any]]]
@@ -14,22 +13,21 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 def health_app(live: Asked, ready: Asked, registry: CollectorRegistry) -> App:
     """Give the ASGI application: 200 where it is well, 503 where not, with what `live` and `ready` say besides."""
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        status, kind, body = 404, b"text/plain", b""
         match scope["path"]:
             case "/health/live":
-                answer = _answer(*live())
+                status, kind, body = _answer(*live())
             case "/health/ready":
-                answer = _answer(*ready())
+                status, kind, body = _answer(*ready())
             case "/metrics":
-                headers = {"content-type": CONTENT_TYPE_LATEST}
-                answer = AsgiResponse(generate_latest(registry), 200, headers=headers)
-            case _:
-                answer = AsgiResponse(b"", 404)
-        await answer(scope, receive, send)
+                status, kind, body = 200, CONTENT_TYPE_LATEST.encode(), generate_latest(registry)
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+        await send({"type": "http.response.body", "body": body})
 
     return app
 
 
-def _answer(is_well: bool, details: dict[str, Any]) -> AsgiResponse:
+def _answer(is_well: bool, details: dict[str, Any]) -> tuple[int, bytes, bytes]:
     body = json.dumps({"status": "ok" if is_well else "unavailable", **details}).encode()
-    return AsgiResponse(body, 200 if is_well else 503, headers={"content-type": "application/json"})
+    return 200 if is_well else 503, b"application/json", body

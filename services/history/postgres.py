@@ -14,6 +14,8 @@ from services.settings import without_password
 _log = structlog.stdlib.get_logger(__name__)
 
 _CONNECTS_WITHIN_S = 5.0
+# A host that vanished must not hold its locks for hours.
+_KEEPALIVES = {"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 _DAY_ZERO = date(2000, 1, 1).toordinal()  # PostgreSQL's
 _INFINITY = (2**31 - 1,)
 ANSWERS_WITHIN_S = 60.0
@@ -32,7 +34,7 @@ async def connect(url: str, schema: str) -> asyncpg.Connection:
         url,
         timeout=_CONNECTS_WITHIN_S,
         command_timeout=ANSWERS_WITHIN_S,
-        server_settings={"search_path": schema, "application_name": "opd", "timezone": "UTC"},
+        server_settings={"search_path": schema, "application_name": "opd", "timezone": "UTC", **_KEEPALIVES},
     )
     # asyncpg's own way to read dates takes 9999-12-31 for infinity.
     await connection.set_type_codec(

@@ -86,7 +86,7 @@ class Projector:
     async def _follow(self, cleanup: AsyncExitStack, until: Callable[[Mapping[int, int]], bool]) -> None:
         connection = await connect(self._settings.postgres_url, self._settings.history_schema)
         cleanup.push_async_callback(_close, connection)
-        # What a crash of PostgreSQL takes is taken whole, position and all, and comes again from the topic (ADR 8).
+        # What a crash of PostgreSQL takes is taken whole, position and all, and comes again from the topic.
         await connection.execute("SET synchronous_commit = off")
         if not await self._is_the_only_one(connection):
             return
@@ -139,9 +139,10 @@ class Projector:
             if not begin[place] <= offset <= end[place]:
                 text = f"goes from {begin[place]} to {end[place]}, and PostgreSQL wants to go on at {offset}"
                 raise OtherLog(f"{topic}[{place.partition}] {text}")
-            if partition.position.last_digest is not None and offset > begin[place]:
-                await self._check_last_record(consumer, place, partition)
             consumer.seek(place, offset)
+        for place, partition in places.items():
+            if partition.position.last_digest is not None and partition.position.next_offset > begin[place]:
+                await self._check_last_record(consumer, place, partition)
 
     async def _check_last_record(self, consumer: AIOKafkaConsumer, place: TopicPartition, partition: Partition) -> None:
         offset = partition.position.next_offset - 1
@@ -150,6 +151,7 @@ class Projector:
             record = await consumer.getone(place)
         if record.offset != offset or digest(record) != partition.position.last_digest:
             raise OtherLog(f"the record {place.topic}[{place.partition}]@{offset} is another one than was kept")
+        consumer.seek(place, partition.position.next_offset)
 
     async def _take_batches(
         self,
