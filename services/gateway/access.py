@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from schemas.words import RejectionReason
 from services.gateway.identity import Identity
 from services.gateway.keys import DEVELOPER, LOOPBACK, InvalidToken, KeysUnavailable
-from services.gateway.parts import Parts, TheParts
+from services.gateway.parts import Parts, parts_of
 from services.gateway.permissions import PERMISSIONS, Action, Reach, Role
 from services.gateway.problems import FORBIDDEN, KEYS_UNAVAILABLE, REASONS, UNAUTHENTICATED, Problem
 
@@ -79,12 +79,11 @@ def allowed(action: Action) -> Callable[..., Awaitable[Access]]:
     async def access(
         request: Request,
         shown: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-        parts: TheParts,
     ) -> Access:
         if shown is None and "authorization" in request.headers:
             raise Problem(UNAUTHENTICATED, "the header Authorization is no Bearer token")
         try:
-            caller = await parts.verifier.who(None if shown is None else shown.credentials)
+            caller = await parts_of(request).verifier.who(None if shown is None else shown.credentials)
         except InvalidToken as error:
             raise Problem(UNAUTHENTICATED, str(error)) from None
         except KeysUnavailable:

@@ -37,8 +37,13 @@ class Parts:
     partition_of: Callable[[bytes], int]
 
 
-async def _parts(request: Request) -> Parts:  # else FastAPI would ask a thread for it
+def parts_of(request: Request) -> Parts:
+    """Give the parts of the gateway that a request came to."""
     return cast("Parts", request.app.state.parts)
+
+
+async def _parts(request: Request) -> Parts:  # were it not async, FastAPI would ask a thread for it
+    return parts_of(request)
 
 
 TheParts = Annotated[Parts, Depends(_parts)]

@@ -39,7 +39,7 @@ class Service(NamedTuple):
 
 def all_services(*, allocators: int = 1) -> list[Service]:
     """What runs on the servers."""
-    return [Service("allocator", copies=allocators), Service("history")]
+    return [Service("allocator", copies=allocators), Service("history"), Service("gateway", for_clients=True)]
 
 
 class System:

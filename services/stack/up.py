@@ -85,7 +85,10 @@ def _show(system: System, folder: Path) -> None:
     servers = f"OPD_KAFKA_BOOTSTRAP_SERVERS={shlex.quote(kafka)} OPD_REDIS_URL={shlex.quote(redis)}"
     console.print(f"  export {servers} OPD_POSTGRES_URL={shlex.quote(postgres)}", soft_wrap=True)
     console.print("  opd simulate    plays a seeded day into it")
-    console.print("  opd verify      proves that nothing went wrong\n")
+    console.print("  opd verify      proves that nothing went wrong")
+    console.print(
+        f"\nIn a browser: {system.http['gateway']}/docs shows what there is to ask over HTTP, and tries it.\n"
+    )
     console.print("Stop it with Ctrl-C; the next `opd up` here goes on where this one ended.")
     warning = "A development stack: no passwords, no encryption, one copy of the data. Not for a hospital."
     console.print(Panel(warning, title="Warning", expand=False))

@@ -90,8 +90,8 @@ def up(state: Path) -> Iterator[Up]:
 def test_it_describes_what_runs_and_stops_it_on_sigterm_and_keeps_the_state(up: Up, state: Path) -> None:
     running = up("--partitions=2")
     assert json.loads((state / "stack.json").read_text()) == running.described
-    assert running.described.keys() == {"kafka", "redis", "postgres", "pids"}
-    assert running.described["pids"].keys() == {"kafka", "redis", "postgres", "allocator", "history"}
+    assert running.described.keys() == {"kafka", "redis", "postgres", "gateway", "pids"}
+    assert running.described["pids"].keys() == {"kafka", "redis", "postgres", "allocator", "history", "gateway"}
     probe_kafka(running.described["kafka"])
     probe_redis(running.described["redis"])
     probe_postgres(running.described["postgres"])
@@ -128,7 +128,7 @@ def test_named_servers_are_used_and_not_stopped(
     words = [f"--{server}={address}" for server, address in named.items()]
     running = up(*words, "--allocators=2", **environment(settings))
     assert {server: running.described[server] for server in named} == named
-    assert running.described["pids"].keys() == {"allocator", "allocator-2", "history"}
+    assert running.described["pids"].keys() == {"allocator", "allocator-2", "history", "gateway"}
     assert running.end(signal.SIGTERM) == 0
     probe_kafka(kafka_server.address)
     probe_redis(valkey_server.url)
@@ -162,7 +162,15 @@ def test_a_person_is_shown_addresses_the_next_steps_and_a_warning(
         shown = "".join(iter(running.stdout.readline, END_OF_THE_BOX))
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=60)
-    for wanted in (kafka_server.address, valkey_server.url, str(state), "opd simulate", "opd verify", "Ctrl-C"):
+    for wanted in (
+        kafka_server.address,
+        valkey_server.url,
+        str(state),
+        "opd simulate",
+        "opd verify",
+        "/docs",
+        "Ctrl-C",
+    ):
         assert wanted in shown
     assert "A development stack" in shown
     assert "\x1b" not in shown + told, "plain where there is no terminal"
