@@ -106,7 +106,8 @@ def say(settings: Settings, log: Log, already: int = 0) -> None:
     """Append the log's records, from this place of each partition on, to the events topic."""
 
     async def send() -> None:
-        async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, linger_ms=5) as producer:
+        servers = settings.kafka_bootstrap_servers
+        async with AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True, linger_ms=5) as producer:
             for partition, records in log.records.items():
                 for record in records[already:]:
                     await producer.send(settings.events_topic, record.value, key=record.key, partition=partition)
@@ -168,6 +169,7 @@ def test_it_shows_how_far_it_is_and_never_a_patient(history: Settings) -> None:
     log.say(random_commands(seed=22, count=400))
     patients = {data["patient_id"] for data in log.tokens.values()}
     with RunningHistory(history) as running:
+        running.wait_until_ready()
         say(history, log)
         until(lambda: is_kept(history, log), "all is kept", timeout_s=60)
         log.append(0, b"k", b'{"patient_id":"p7"}')
@@ -198,6 +200,7 @@ def test_it_is_made_anew_while_it_is_read_and_goes_on(history: Settings) -> None
     commands = random_commands(seed=23, count=4000)
     log.say(command for command, _ in zip(commands, range(2500), strict=False))
     with RunningHistory(history) as running:
+        running.wait_until_ready()
         say(history, log)
         until(lambda: is_kept(history, log), "all is kept", timeout_s=60)
         ask(history, lambda connection: connection.execute("UPDATE tokens SET status = 'LOST'"))
