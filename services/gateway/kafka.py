@@ -42,7 +42,7 @@ class KafkaLog:
 
     def __init__(self, settings: Settings, partitions: int) -> None:
         self.partition_of = partitioner(partitions)
-        self._settings = settings
+        self._settings, self._partitions = settings, partitions
         self._tails = TailReader(settings)
         self._producer: AIOKafkaProducer | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -79,6 +79,8 @@ class KafkaLog:
         Raises:
             LogUnavailable: Kafka does not answer.
         """
+        if place.partition >= self._partitions:
+            return None
         where = TopicPartition(self._settings.commands_topic, place.partition)
         async with _answers_in_time():
             bounds = await self._tails.bounds(where)

@@ -10,7 +10,7 @@ import pytest
 from services.allocator.owner import LogBounds
 from services.gateway import kafka
 from services.gateway.kafka import KafkaLog
-from services.gateway.said import EventPlace, place_of
+from services.gateway.said import EventPlace, Place, place_of
 from services.settings import Settings
 from tests.gateway.test_streams import KEY, event
 
@@ -65,3 +65,12 @@ def test_nothing_behind_a_place_is_missed_wherever_it_is(monkeypatch: pytest.Mon
     found.read_so_far = 0
     assert asyncio.run(after(max(places))) == set()
     assert found.read_so_far < 12_000, "not from the beginning"
+
+
+def test_there_is_no_command_in_a_partition_that_is_not() -> None:
+    async def run() -> None:
+        log = KafkaLog(Settings(), 2)
+        assert await log.command_at(Place(2, 0)) is None
+        await log.stop()
+
+    asyncio.run(run())

@@ -74,10 +74,16 @@ def fuzz(url: str, known: Mapping[str, str], *, requests_each: int, first_seed: 
 
 def _requests(operation: APIOperation, known: Mapping[str, str]) -> SearchStrategy[Case]:
     """Give what the document allows, the same about what there is, and what it forbids."""
-    allowed = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
-    forbidden = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+    allowed = operation.as_strategy(generation_mode=GenerationMode.POSITIVE).map(_at_once)
+    forbidden = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE).map(_at_once)
     about = allowed.map(_let_in).map(lambda case: _about(case, known))
     return allowed | about | allowed.map(_let_in) | forbidden.map(_let_in)
+
+
+def _at_once(case: Case) -> Case:
+    """Give the request without an invented position, which would only be waited for."""
+    case.headers.pop("opd-position", None)
+    return case
 
 
 def _let_in(case: Case) -> Case:
@@ -90,7 +96,6 @@ def _about(case: Case, known: Mapping[str, str]) -> Case:
     for part in (case.path_parameters, case.query, case.body):
         if isinstance(part, dict):
             part.update({name: value for name, value in known.items() if name in part})
-    case.headers.pop("OPD-Position", None)  # it would only be waited for
     return case
 
 
