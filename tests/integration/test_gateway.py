@@ -123,11 +123,10 @@ def test_a_gateway_that_is_killed_loses_and_doubles_nothing(gateway: RunningGate
 
     with ThreadPoolExecutor(4) as pool:
         clients = [pool.submit(client, number) for number in range(4)]
-        for count in (10, 30):
-            until(lambda count=count: len(here.issued()) > count, "bookings go through")  # type: ignore[misc]
-            gateway.process.kill()
-            gateway.start()
-            gateway.wait()
+        until(lambda: len(here.issued()) > 10, "bookings go through")
+        gateway.process.kill()
+        gateway.start()
+        gateway.wait()
         stop.set()
         answers = [answer for each in clients for answer in each.result()]
     assert {answer.status_code for answer in answers} == {201}
@@ -168,7 +167,7 @@ def test_without_kafka_it_says_so_in_time_and_goes_on_afterwards(
     here = Department(gateway, "no-kafka")
     kafka_server.kill()
     try:
-        for number in range(3):
+        for number in range(2):
             began = time.monotonic()
             answer = gateway.post("/tokens", here.booking(f"p{number}"), Idempotency_Key=f"p{number}")
             assert time.monotonic() - began < 15
@@ -179,7 +178,7 @@ def test_without_kafka_it_says_so_in_time_and_goes_on_afterwards(
         assert gateway.get("/health/live").status_code == 200
     finally:
         kafka_server.start()
-    answers = [here.book_until_answered(gateway.http, f"p{number}") for number in range(3)]
+    answers = [here.book_until_answered(gateway.http, f"p{number}") for number in range(2)]
     assert {answer.status_code for answer in answers} == {201}
     assert set(here.issued().values()) == {1}
 
