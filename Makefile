@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage mutation lint up bench bench-check campaign simulate-faults fuzz
+.PHONY: help install demo test coverage mutation lint up bench bench-check campaign simulate-faults fuzz fuzz-http
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ up: $(READY) ## the whole system on this machine until Ctrl-C
 
 fuzz: $(READY) ## a million hostile records, some of them through a running allocator; OPTIONS=--help
 	@$(BIN)/python -m tests.fuzz $(OPTIONS)
+
+fuzz-http: $(READY) ## requests made of the OpenAPI document, to a gateway of a whole system; OPTIONS=--help
+	@$(BIN)/python -m tests.http_fuzz $(OPTIONS)
 
 bench: $(READY) ## how fast it is, beside moving the bytes and beside others; OPTIONS=--quick for a look, --help
 	@$(BIN)/python -m services.stack

@@ -29,12 +29,15 @@ class _Line(NamedTuple):
 
 
 ITSELF = None
-_STARTED_HERE = ("kafka_bootstrap_servers", "redis_url", "http_host", "http_port")
+_STARTED_HERE = ("kafka_bootstrap_servers", "redis_url", "postgres_url", "http_host", "http_port")
 
 COMMANDS = {
     "up": _Line("services.stack.up:up", "Run the whole system on this machine until Ctrl-C.", _STARTED_HERE),
     "demo": _Line("services.demo.command:demo", "Play a day through the whole system and audit it.", _STARTED_HERE),
     "allocator": _Line("services.allocator.command:allocator", "Decide commands until SIGTERM or Ctrl-C."),
+    "history": _Line("services.history.command:COMMANDS", "Keep all that happened in PostgreSQL, to be asked in SQL."),
+    "gateway": _Line("services.gateway.command:gateway", "Take commands over HTTP, and answer with their outcomes."),
+    "token-for": _Line("services.gateway.command:token_for", "Print a token for a gateway in development mode."),
     "topics": _Line(
         "services.snapshots.command:TOPICS", "Create the topics that are missing and check those that are there."
     ),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,11 +19,16 @@ class Settings(BaseSettings):
 
     kafka_bootstrap_servers: str = "localhost:9092"
     redis_url: str = Field("redis://localhost:6379/0", pattern=r"^(redis|rediss|redis\+cluster|unix)://")
+    postgres_url: str = Field("postgresql://opd@localhost:5432/opd", pattern=r"^postgres(ql)?://")
+    history_schema: str = Field("opd", pattern="^[a-z_][a-z0-9_]{0,39}$")
     commands_topic: str = topics.COMMANDS.name
     events_topic: str = topics.EVENTS.name
     dead_letters_topic: str = topics.DEAD_LETTERS.name
     consumer_group: str = "opd-allocator"
     snapshot_folder: Path | None = None
+    jwt_jwks: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str = "opd"
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(None, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -49,6 +55,12 @@ def read_settings(flags: Mapping[str, object] | None = None) -> Settings:
         for each in error.errors():
             name = str(each["loc"][0])
             variable = f"--{name.replace('_', '-')}" if name in flags else f"OPD_{name.upper()}"
-            value = "" if name == "redis_url" else f" ({each['input']!r})"  # a URL may hold a password
+            value = "" if name.endswith("_url") else f" ({each['input']!r})"  # a URL may hold a password
             wrong.append(f"{variable}{value}: {each['msg']}")
         raise SettingError("; ".join(wrong)) from error
+
+
+def without_password(url: str) -> str:
+    """Give a server's address as it may be shown; what is no URL stays as it is."""
+    parts = urlsplit(url)
+    return url if parts.password is None else url.replace(f":{parts.password}@", ":***@", 1)

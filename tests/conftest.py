@@ -1,4 +1,4 @@
-"""Real servers for the tests that need them: one Kafka and one Valkey a run, started when first asked for.
+"""Real servers for the tests that need them: one Kafka, one Valkey, one PostgreSQL a run, started when asked for.
 
 A test that talks to both asks for `settings`: servers that run, names of topics and group that nobody else uses, an
 empty Redis. One that must hold on every Redis there is asks for `every_redis`. One that kills or restarts a server asks
@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 
 from services.settings import Settings
-from services.stack import KafkaServer, ValkeyServer
+from services.stack import KafkaServer, PostgresServer, ValkeyServer
 
 REDIS_SERVER = shutil.which("redis-server")
 
@@ -53,6 +53,17 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySer
 
 def _valkey(folder: Path, binary: str | None) -> Iterator[ValkeyServer]:
     server = ValkeyServer(folder, binary=Path(binary) if binary else None)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """The run's PostgreSQL; a test takes a schema of its own in it."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
     try:
         server.start()
         yield server

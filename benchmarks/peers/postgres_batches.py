@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import asyncpg
 from aiokafka import TopicPartition
+from asyncpg.pool import PoolConnectionProxy
 
 from benchmarks.peers.desk import Desk, Token
 from benchmarks.peers.loop import Send, follow, run
@@ -81,7 +82,7 @@ async def main(settings: Settings) -> None:
         await follow(settings, decide, start=start)
 
 
-async def store(connection: asyncpg.Connection, partition: int, desks: dict[bytes, Desk]) -> None:
+async def store(connection: PoolConnectionProxy, partition: int, desks: dict[bytes, Desk]) -> None:
     """Write departments of a partition with the tokens that were touched."""
     departments = [(key.decode(), partition, each.sequence, json.dumps(each.schedules)) for key, each in desks.items()]
     await connection.execute(WRITE_DEPARTMENTS, *zip(*departments, strict=True))

@@ -34,6 +34,8 @@ async def decider(pool: asyncpg.Pool, committed: Mapping[int, int]) -> Callable[
             to_json(command.data).decode(),
             committed[command.partition],
         )
+        if row is None:
+            raise LookupError("the function answers every command")
         return write(command, row["first_sequence"], [(name, from_json(data)) for name, data in row["said"]])
 
     return decide_one

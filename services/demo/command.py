@@ -57,6 +57,7 @@ def demo(  # noqa: PLR0913  each is a flag
     redis_server: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Start this redis-server instead of the Valkey of the wheel.")
     ] = None,
+    postgres: Annotated[str | None, typer.Option(metavar="URL", help="Use this running PostgreSQL.")] = None,
     report: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Write report.json and report.txt there.")
     ] = DEFAULT_FOLDER / "demo",
@@ -68,7 +69,15 @@ def demo(  # noqa: PLR0913  each is a flag
     """
     run = f"{time.time_ns() // 1_000_000:x}"
     day = _day(seed, doctors, patients, departments, run)
-    place = Place(run, state_dir=state_dir, keep=keep, kafka=kafka, redis=redis, redis_server=redis_server)
+    place = Place(
+        run,
+        state_dir=state_dir,
+        keep=keep,
+        kafka=kafka,
+        redis=redis,
+        redis_server=redis_server,
+        postgres=postgres,
+    )
     place.check()
     reports.prepare(report)
     try:

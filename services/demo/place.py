@@ -16,6 +16,8 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from allocation_core.store import partition_key
 from services.errors import OpdError
+from services.history.postgres import LOST
+from services.history.schema import drop
 from services.settings import Settings
 from services.stack.progress import Progress
 from services.stack.stack import Stack
@@ -44,6 +46,7 @@ class Place:
         kafka: str | None = None,
         redis: str | None = None,
         redis_server: Path | None = None,
+        postgres: str | None = None,
     ) -> None:
         """Nothing is touched yet.
 
@@ -54,10 +57,12 @@ class Place:
             kafka: `host:port` of a running Kafka to use.
             redis: URL of a running Redis to use.
             redis_server: a `redis-server` to start instead of the wheel's Valkey.
+            postgres: URL of a running PostgreSQL to use.
         """
         self.folder = state_dir
         self.keep = keep or state_dir is not None
         self._run, self._kafka, self._redis, self._redis_server = run, kafka, redis, redis_server
+        self._postgres = postgres
 
     def check(self) -> None:
         """Look at what was given, before anything is started.
@@ -78,13 +83,22 @@ class Place:
         with ExitStack() as cleanup:
             if self._redis:
                 cleanup.callback(self._clear_redis, self._redis)
+            if self._postgres:
+                settings = settings.model_copy(update={"history_schema": f"opd_demo_{self._run}"})
+                cleanup.callback(self._clear_postgres, self._postgres, settings.history_schema)
             if self._kafka:
                 settings = _names_of_its_own(settings, self._run)
                 cleanup.callback(self._clear_kafka, self._kafka, settings)
             folder = self.folder = self.folder or Path(tempfile.mkdtemp(prefix="opd-demo-"))
             cleanup.callback(self._clear_folder, folder)
             stack = Stack(
-                folder, kafka=self._kafka, redis=self._redis, redis_server=self._redis_server, progress=progress
+                folder,
+                kafka=self._kafka,
+                redis=self._redis,
+                redis_server=self._redis_server,
+                postgres=self._postgres,
+                with_postgres=True,
+                progress=progress,
             )
             services = all_services(allocators=ALLOCATORS)
             system = System(stack, settings, services, partitions=PARTITIONS, progress=progress)
@@ -108,6 +122,14 @@ class Place:
                         redis.unlink(key)
         except (RedisError, RedisClusterException) as error:
             _log.warning("the demo's keys are still in Redis", error=str(error))
+
+    def _clear_postgres(self, url: str, schema: str) -> None:
+        if self.keep:
+            return
+        try:
+            asyncio.run(drop(url, schema))
+        except LOST as error:
+            _log.warning("the demo's tables are still in PostgreSQL", schema=schema, error=type(error).__name__)
 
     def _clear_kafka(self, servers: str, settings: Settings) -> None:
         if self.keep:

@@ -1,8 +1,8 @@
 """Keeps one server alive no longer than its owner; run by path, so that it imports nothing of the project.
 
-`python keeper.py GRACE_S COMMAND…` starts the command, writes its pid to stdout and ends with its exit code. Stdin is a
-pipe whose other end only the owner holds: when that closes, on purpose or because the owner died in whatever way, the
-command gets SIGTERM, and SIGKILL if it still runs after the grace time.
+`python keeper.py SIGNAL GRACE_S COMMAND…` starts the command, writes its pid to stdout and ends with its exit code.
+Stdin is a pipe whose other end only the owner holds: when that closes, on purpose or because the owner died in whatever
+way, the command gets the signal, and SIGKILL if it still runs after the grace time.
 """
 
 import ctypes
@@ -20,9 +20,9 @@ def _die_with_the_keeper() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end_with_the_owner(server: subprocess.Popen[bytes], grace_s: float) -> None:
+def _end_with_the_owner(server: subprocess.Popen[bytes], stop_signal: int, grace_s: float) -> None:
     os.read(0, 1)
-    server.terminate()
+    server.send_signal(stop_signal)
     try:
         server.wait(grace_s)
     except subprocess.TimeoutExpired:
@@ -31,7 +31,7 @@ def _end_with_the_owner(server: subprocess.Popen[bytes], grace_s: float) -> None
 
 def main() -> None:
     """Run the command until it ends or the owner does."""
-    grace_s, command = float(sys.argv[1]), sys.argv[2:]
+    stop_signal, grace_s, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     server = subprocess.Popen(  # noqa: S603 - runs what the owner asks for, that is its purpose
         command,
         stdin=subprocess.DEVNULL,
@@ -40,7 +40,7 @@ def main() -> None:
     )
     sys.stdout.write(f"{server.pid}\n")
     sys.stdout.flush()
-    threading.Thread(target=_end_with_the_owner, args=(server, grace_s), daemon=True).start()
+    threading.Thread(target=_end_with_the_owner, args=(server, stop_signal, grace_s), daemon=True).start()
     code = server.wait()
     # The thread still reads stdin: an orderly exit of the interpreter would wait for it.
     os._exit(code if code >= 0 else 128 - code)

@@ -2,8 +2,11 @@
 
 import asyncio
 import socket
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -12,6 +15,7 @@ from redis.retry import Retry
 
 KAFKA_PROBE = "a metadata request that names a broker"
 REDIS_PROBE = "a PING"
+POSTGRES_PROBE = "a connection"
 _PROBE_TIMEOUT_S = 3.0
 
 
@@ -20,9 +24,7 @@ def probe_kafka(bootstrap: str) -> None:
     host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
     # aiokafka logs an error for every refused connection; a server that starts refuses many.
     socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_TIMEOUT_S).close()
-    with ThreadPoolExecutor(1) as thread:  # the caller may be inside an event loop of its own
-        brokers = thread.submit(asyncio.run, _brokers(bootstrap)).result()
-    if not brokers:
+    if not _run(_brokers(bootstrap)):
         raise ConnectionError("no broker has registered yet")
 
 
@@ -44,3 +46,18 @@ def probe_redis(url: str) -> None:
     else:
         with Redis.from_url(url, retry=Retry(NoBackoff(), 0), **patience) as redis:
             redis.ping()
+
+
+def probe_postgres(url: str) -> None:
+    """Raises whatever is wrong with the PostgreSQL at that URL."""
+    _run(_connect(url))
+
+
+async def _connect(url: str) -> None:
+    connection = await asyncpg.connect(url, timeout=_PROBE_TIMEOUT_S)
+    await connection.close()
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    with ThreadPoolExecutor(1) as thread:  # the caller may be inside an event loop of its own
+        return thread.submit(asyncio.run, coroutine).result()

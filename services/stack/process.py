@@ -32,11 +32,20 @@ class Process:
         pid: the server's process id, not the keeper's; 0 when it never ran.
     """
 
-    def __init__(self, name: str, log: Path, *, grace_s: float = 15, inherited_fds: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        log: Path,
+        *,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        grace_s: float = 15,
+        inherited_fds: Sequence[int] = (),
+    ) -> None:
         """`inherited_fds` stay open in the keeper, so that a lock held by us lasts until the server has ended too."""
         self.name = name
         self.log = log
         self.pid = 0
+        self._stop_signal = stop_signal
         self._grace_s = grace_s
         self._inherited_fds = inherited_fds
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -52,7 +61,7 @@ class Process:
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             self._keeper = subprocess.Popen(  # noqa: S603 - every word of the command is ours
-                [sys.executable, "-I", "-S", str(_KEEPER), str(self._grace_s), *map(str, command)],
+                [sys.executable, "-I", "-S", str(_KEEPER), *self._how_to_stop(), *map(str, command)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -83,7 +92,7 @@ class Process:
         return self._keeper is not None and self._keeper.poll() is None
 
     def stop(self) -> int | None:
-        """SIGTERM, SIGKILL after the grace time, and wait; returns the exit code. Does nothing when not started."""
+        """Its stop signal, SIGKILL after the grace time, and wait; returns the exit code. Nothing if not started."""
         if self._keeper is None:
             return None
         keeper, self._keeper = self._keeper, None
@@ -92,6 +101,9 @@ class Process:
         with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
             os.killpg(keeper.pid, signal.SIGKILL)
         return keeper.returncode
+
+    def _how_to_stop(self) -> list[str]:
+        return [str(int(self._stop_signal)), str(self._grace_s)]
 
     def kill(self) -> None:
         """SIGKILL, as a crash would end it, and wait."""

@@ -1,4 +1,4 @@
-"""Kafka and Redis together, with their state in one folder that one owner has at a time."""
+"""Kafka, Redis and PostgreSQL together, with their state in one folder that one owner has at a time."""
 
 import os
 import time
@@ -9,8 +9,17 @@ from types import TracebackType
 from typing import Self
 
 from services.errors import OpdError
+from services.settings import without_password
 from services.stack.kafka import KafkaServer
-from services.stack.probes import KAFKA_PROBE, REDIS_PROBE, probe_kafka, probe_redis
+from services.stack.postgres import PostgresServer
+from services.stack.probes import (
+    KAFKA_PROBE,
+    POSTGRES_PROBE,
+    REDIS_PROBE,
+    probe_kafka,
+    probe_postgres,
+    probe_redis,
+)
 from services.stack.process import Process
 from services.stack.progress import Progress
 from services.stack.state import DEFAULT_FOLDER, keep_last_logs, kept_ports, own
@@ -20,24 +29,28 @@ _GIVEN_TIMEOUT_S = 10
 
 
 class Stack:
-    """Kafka and Redis, running between `with` and its end; a running one can be named for either.
+    """Kafka, Redis and, if wished, PostgreSQL, running between `with` and its end; running ones can be named.
 
     Attributes:
         folder: where their state is; it is there again at the next start, and so are the ports.
         kafka: `host:port`.
         redis: a URL.
+        postgres: a URL; empty where none is wished.
         kafka_server: the server that we started, None if a running one was named.
         valkey_server: likewise.
+        postgres_server: likewise.
         lock_fd: the lock of the folder, for further processes to inherit.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each server may be named
         self,
         folder: Path = DEFAULT_FOLDER,
         *,
         kafka: str | None = None,
         redis: str | None = None,
         redis_server: Path | None = None,
+        postgres: str | None = None,
+        with_postgres: bool = False,
         progress: Progress | None = None,
     ) -> None:
         """Nothing is touched yet.
@@ -47,22 +60,27 @@ class Stack:
             kafka: `host:port` of a running Kafka to use.
             redis: URL of a running Redis to use.
             redis_server: a `redis-server` to start instead of the wheel's Valkey.
+            postgres: URL of a running PostgreSQL to use.
+            with_postgres: start one where none is named.
             progress: hears how far the start is; nobody does if left out.
         """
         self.folder = folder.absolute()
         self.kafka = kafka or ""
         self.redis = redis or ""
+        self.postgres = postgres or ""
         self.kafka_server: KafkaServer | None = None
         self.valkey_server: ValkeyServer | None = None
+        self.postgres_server: PostgresServer | None = None
         self.lock_fd = -1
         self._redis_binary = redis_server
+        self._with_postgres = with_postgres
         self._progress = progress or Progress(quiet=True)
         self._cleanup = ExitStack()
 
     @property
     def processes(self) -> dict[str, Process]:
         """What we started, by part."""
-        servers = {"kafka": self.kafka_server, "redis": self.valkey_server}
+        servers = {"kafka": self.kafka_server, "redis": self.valkey_server, "postgres": self.postgres_server}
         return {part: server.process for part, server in servers.items() if server}
 
     @property
@@ -75,10 +93,11 @@ class Stack:
             self.lock_fd = own(self.folder)
             cleanup.callback(os.close, self.lock_fd)
             keep_last_logs(self.folder)
-            ports = kept_ports(self.folder, ["kafka", "redis"])
+            ports = kept_ports(self.folder, ["kafka", "redis", "postgres"])
             # Kafka goes first, for it is to stop last.
             self._start_kafka(ports["kafka"], cleanup)
             self._start_redis(ports["redis"], cleanup)
+            self._start_postgres(ports["postgres"], cleanup)
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -108,6 +127,18 @@ class Stack:
             self.valkey_server.start()
             self.redis = self.valkey_server.url
 
+    def _start_postgres(self, port: int, cleanup: ExitStack) -> None:
+        if not self._with_postgres and not self.postgres:
+            return
+        with self._progress.part("postgres"):
+            if self.postgres:
+                _reach("postgres", self.postgres, probe_postgres, POSTGRES_PROBE)
+                return
+            self.postgres_server = PostgresServer(self.folder, port=port, inherited_fds=[self.lock_fd])
+            cleanup.callback(self.postgres_server.stop)
+            self.postgres_server.start()
+            self.postgres = self.postgres_server.url
+
 
 def _reach(part: str, address: str, probe: Callable[[str], None], what: str) -> None:
     """Wait a little for a server that others run."""
@@ -118,7 +149,8 @@ def _reach(part: str, address: str, probe: Callable[[str], None], what: str) -> 
         except Exception as error:
             if time.monotonic() > deadline:
                 raise OpdError(
-                    f"the {part} at {address} has not answered {what} within {_GIVEN_TIMEOUT_S} s: {error}\n"
+                    f"the {part} at {without_password(address)} has not answered {what} within {_GIVEN_TIMEOUT_S} s: "
+                    f"{error}\n"
                     f"try: look whether it runs there, or leave --{part} out to have one started"
                 ) from error
             time.sleep(0.2)

@@ -39,7 +39,7 @@ class Service(NamedTuple):
 
 def all_services(*, allocators: int = 1) -> list[Service]:
     """What runs on the servers."""
-    return [Service("allocator", copies=allocators)]
+    return [Service("allocator", copies=allocators), Service("history"), Service("gateway", for_clients=True)]
 
 
 class System:
@@ -86,7 +86,8 @@ class System:
         """What `stack.json` holds (spec §5)."""
         public = {name: self.http[name] for name, service in self._services.items() if service.for_clients}
         pids = {part: process.pid for part, process in self.processes.items()}
-        return json.dumps({"kafka": self._stack.kafka, "redis": self._stack.redis, **public, "pids": pids})
+        servers = {"kafka": self._stack.kafka, "redis": self._stack.redis, "postgres": self._stack.postgres}
+        return json.dumps({**servers, **public, "pids": pids})
 
     def check(self) -> None:
         """Notice a part that ended.
@@ -125,6 +126,8 @@ class System:
 
     def _point_at_the_stack(self) -> None:
         here = {"kafka_bootstrap_servers": self._stack.kafka, "redis_url": self._stack.redis, "http_host": LOOPBACK}
+        if self._stack.postgres:
+            here["postgres_url"] = self._stack.postgres
         self.settings = self.settings.model_copy(update=here)
 
     def _start_services(self) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from services.settings import Settings
+from services.settings import Settings, without_password
 from services.stack.progress import Progress
 from services.stack.stack import Stack
 from services.stack.state import DEFAULT_FOLDER
@@ -31,18 +31,27 @@ def up(  # noqa: PLR0913 - a command's options
     redis_server: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Start this redis-server instead of the Valkey of the wheel.")
     ] = None,
+    postgres: Annotated[str | None, typer.Option(metavar="URL", help="Use this running PostgreSQL.")] = None,
     allocators: Annotated[int, typer.Option(min=1, help="How many allocators share the partitions.")] = 1,
     partitions: Annotated[int | None, typer.Option(min=1, help="Of each topic, if it must be created.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="When ready, print stack.json as one line.")] = False,
 ) -> None:
-    """Run the whole system on this machine: Kafka, Redis, topics and every service.
+    """Run the whole system on this machine: Kafka, Redis, PostgreSQL, topics and every service.
 
     What is not given is started here, on free ports of the loopback. The state survives; Ctrl-C or SIGTERM stops
     everything that was started.
     """
     signal.signal(signal.SIGTERM, _stop)
     progress = Progress()
-    stack = Stack(state_dir, kafka=kafka, redis=redis, redis_server=redis_server, progress=progress)
+    stack = Stack(
+        state_dir,
+        kafka=kafka,
+        redis=redis,
+        redis_server=redis_server,
+        postgres=postgres,
+        with_postgres=True,
+        progress=progress,
+    )
     system = System(stack, settings, all_services(allocators=allocators), partitions=partitions, progress=progress)
     try:
         with system:
@@ -65,17 +74,21 @@ def _stop(_signal: int, _frame: object) -> NoReturn:
 def _show(system: System, folder: Path) -> None:
     console = Console(highlight=False)
     table = Table("part", "address", "pid", box=SIMPLE)
-    kafka, redis = system.settings.kafka_bootstrap_servers, system.settings.redis_url
-    for part, address in {"kafka": kafka, "redis": redis, **system.http}.items():
+    settings = system.settings
+    kafka, redis, postgres = settings.kafka_bootstrap_servers, settings.redis_url, settings.postgres_url
+    for part, address in {"kafka": kafka, "redis": redis, "postgres": postgres, **system.http}.items():
         process = system.processes.get(part)
-        table.add_row(part, address, str(process.pid) if process else "not ours")
+        table.add_row(part, without_password(address), str(process.pid) if process else "not ours")
     console.print(table)
     console.print(f"State and logs: {folder}\n", soft_wrap=True)
     console.print("Next, in another terminal:")
-    export = f"  export OPD_KAFKA_BOOTSTRAP_SERVERS={shlex.quote(kafka)} OPD_REDIS_URL={shlex.quote(redis)}"
-    console.print(export, soft_wrap=True)
+    servers = f"OPD_KAFKA_BOOTSTRAP_SERVERS={shlex.quote(kafka)} OPD_REDIS_URL={shlex.quote(redis)}"
+    console.print(f"  export {servers} OPD_POSTGRES_URL={shlex.quote(postgres)}", soft_wrap=True)
     console.print("  opd simulate    plays a seeded day into it")
-    console.print("  opd verify      proves that nothing went wrong\n")
+    console.print("  opd verify      proves that nothing went wrong")
+    console.print(
+        f"\nIn a browser: {system.http['gateway']}/docs shows what there is to ask over HTTP, and tries it.\n"
+    )
     console.print("Stop it with Ctrl-C; the next `opd up` here goes on where this one ended.")
     warning = "A development stack: no passwords, no encryption, one copy of the data. Not for a hospital."
     console.print(Panel(warning, title="Warning", expand=False))

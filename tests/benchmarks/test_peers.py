@@ -96,7 +96,8 @@ def test_what_batches_keep_is_what_a_successor_goes_on_from(postgres: Postgres) 
             await pool.execute(postgres_batches.TABLES)
             for partition in range(PARTITIONS):
                 own = {command.key for command in commands if command.partition == partition}
-                await postgres_batches.store(pool, partition, {key: desks[key] for key in own})
+                async with pool.acquire() as connection:
+                    await postgres_batches.store(connection, partition, {key: desks[key] for key in own})
             found = [await postgres_batches.load(pool, partition) for partition in range(PARTITIONS)]
             return found[0] | found[1]
 

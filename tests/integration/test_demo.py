@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import psutil
 import pytest
 import typer
@@ -22,6 +23,7 @@ from services.demo import command
 from services.settings import Settings
 from services.simulator.day import Day
 from services.simulator.play import Summary, play
+from services.stack import PostgresServer
 from tests.console import OPD, ROOT, opd
 from tests.waiting import until
 
@@ -55,6 +57,14 @@ def alive(mark: dict[str, str]) -> list[str]:
 
 def given(settings: Settings) -> tuple[str, str]:
     return f"--kafka={settings.kafka_bootstrap_servers}", f"--redis={settings.redis_url}"
+
+
+async def demo_schemas(url: str) -> list[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [name for (name,) in await connection.fetch("SELECT nspname FROM pg_namespace") if "demo" in name]
+    finally:
+        await connection.close()
 
 
 def topics(settings: Settings) -> set[str]:
@@ -114,14 +124,17 @@ def test_a_state_folder_is_kept_and_can_see_another_day(tmp_path: Path, settings
 
 
 def test_given_servers_are_left_as_they_were(
-    tmp_path: Path, temporary: Path, settings: Settings, mark: dict[str, str]
+    tmp_path: Path, temporary: Path, settings: Settings, postgres_server: PostgresServer, mark: dict[str, str]
 ) -> None:
     before = topics(settings)
     with Redis.from_url(settings.redis_url) as redis:
         redis.set("another's", "value")
-    done = opd("demo", *SMALL, *given(settings), f"--report={tmp_path}", timeout_s=60, **mark)
+    words = (*SMALL, *given(settings), f"--postgres={postgres_server.url}", f"--report={tmp_path}")
+    done = opd("demo", *words, timeout_s=60, **mark)
 
     assert done.returncode == 0, done.stderr
+    assert "history: ready after" in done.stderr
+    assert asyncio.run(demo_schemas(postgres_server.url)) == []
     assert "patients asked for a token" in done.stdout
     assert "I9 holds" in done.stdout
     assert f"Report: {tmp_path / 'report.txt'}" in done.stdout

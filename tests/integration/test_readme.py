@@ -27,7 +27,7 @@ def test_the_python_lines_ask_for_a_token_in_a_running_system(tmp_path: Path) ->
     lines = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert lines
     today = datetime.now(UTC).date().isoformat()
-    with System(Stack(tmp_path / ".opd"), Settings(), all_services()) as system:
+    with System(Stack(tmp_path / ".opd", with_postgres=True), Settings(), all_services()) as system:
         asyncio.run(play(Day(1, today, doctors=1, patients=0, departments=1), system.settings))
         script = subprocess.Popen(  # noqa: S603 - our own page
             [sys.executable, "-c", lines[1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import asyncpg
 import psutil
 import pytest
 from redis import Redis
 
 from services.errors import OpdError
 from services.settings import Settings
-from services.stack import KafkaServer, Stack, ValkeyServer
+from services.stack import KafkaServer, PostgresServer, Stack, ValkeyServer
 from services.stack import stack as stack_module
 from services.stack.ports import free_ports
 from services.stack.probes import probe_kafka, probe_redis
@@ -37,6 +39,37 @@ def test_a_valkey_that_was_killed_comes_back_on_its_port_with_what_it_had(
         assert not valkey_server.process.running
         valkey_server.start()
         assert redis.get("key") == b"value"
+
+
+def test_a_postgresql_that_was_killed_comes_back_on_its_port_with_what_it_had(postgres_server: PostgresServer) -> None:
+    _ask(postgres_server.url, "CREATE TABLE kept AS SELECT 7 AS number")
+    postgres_server.kill()
+    assert not postgres_server.process.running
+    postgres_server.start()
+    assert _ask(postgres_server.url, "SELECT number FROM kept") == 7
+    _ask(postgres_server.url, "DROP TABLE kept")
+
+
+@pytest.mark.parametrize("somebody", ["postgres@{}/postgres", "postgres@{}/opd", "opd@{}/postgres", "x@{}/opd"])
+def test_a_postgresql_of_ours_lets_in_nobody_but_the_owner_of_its_database(
+    postgres_server: PostgresServer, somebody: str
+) -> None:
+    address = urlsplit(postgres_server.url).netloc.rpartition("@")[2]
+    with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
+        _ask(f"postgresql://{somebody.format(address)}", "SELECT 1")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        _ask(postgres_server.url, "COPY (SELECT 1) TO PROGRAM 'cat'")
+
+
+def _ask(url: str, query: str) -> object:
+    async def ask() -> object:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
 
 
 def test_a_kafka_that_was_killed_comes_back_on_its_port_with_what_it_had(

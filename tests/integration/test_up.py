@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from services.settings import Settings
-from services.stack import KafkaServer, ValkeyServer
-from services.stack.probes import probe_kafka, probe_redis
+from services.stack import KafkaServer, PostgresServer, ValkeyServer
+from services.stack.probes import probe_kafka, probe_postgres, probe_redis
 from services.stack.system import environment
 from services.topics import check_topics
 from tests.console import OPD, ROOT, opd
@@ -90,10 +90,11 @@ def up(state: Path) -> Iterator[Up]:
 def test_it_describes_what_runs_and_stops_it_on_sigterm_and_keeps_the_state(up: Up, state: Path) -> None:
     running = up("--partitions=2")
     assert json.loads((state / "stack.json").read_text()) == running.described
-    assert running.described.keys() == {"kafka", "redis", "pids"}
-    assert running.described["pids"].keys() == {"kafka", "redis", "allocator"}
+    assert running.described.keys() == {"kafka", "redis", "postgres", "gateway", "pids"}
+    assert running.described["pids"].keys() == {"kafka", "redis", "postgres", "allocator", "history", "gateway"}
     probe_kafka(running.described["kafka"])
     probe_redis(running.described["redis"])
+    probe_postgres(running.described["postgres"])
     again = opd("up", f"--state-dir={state}")
     assert again.returncode == 1
     assert again.stderr.startswith(f"opd: {state} is in use by pid {running.process.pid}: a stack runs there already\n")
@@ -102,6 +103,7 @@ def test_it_describes_what_runs_and_stops_it_on_sigterm_and_keeps_the_state(up: 
 
     later = up()
     assert later.described["kafka"] == running.described["kafka"]
+    assert later.described["postgres"] == running.described["postgres"]
     settings = Settings(kafka_bootstrap_servers=later.described["kafka"])
     assert [topic.partitions for topic in asyncio.run(check_topics(settings))] == [2, 2, 2]
     assert later.end(signal.SIGINT) == 0
@@ -115,21 +117,26 @@ def test_nothing_outlives_a_kill_and_the_next_start_goes_on(up: Up, state: Path)
 
 
 def test_named_servers_are_used_and_not_stopped(
-    up: Up, kafka_server: KafkaServer, valkey_server: ValkeyServer, settings: Settings
+    up: Up,
+    kafka_server: KafkaServer,
+    valkey_server: ValkeyServer,
+    postgres_server: PostgresServer,
+    settings: Settings,
 ) -> None:
-    running = up(
-        f"--kafka={kafka_server.address}", f"--redis={valkey_server.url}", "--allocators=2", **environment(settings)
-    )
-    assert running.described["kafka"] == kafka_server.address
-    assert running.described["redis"] == valkey_server.url
-    assert running.described["pids"].keys() == {"allocator", "allocator-2"}
+    named = {"kafka": kafka_server.address, "redis": valkey_server.url, "postgres": postgres_server.url}
+    settings = settings.model_copy(update={"history_schema": settings.events_topic.replace(".", "_")})
+    words = [f"--{server}={address}" for server, address in named.items()]
+    running = up(*words, "--allocators=2", **environment(settings))
+    assert {server: running.described[server] for server in named} == named
+    assert running.described["pids"].keys() == {"allocator", "allocator-2", "history", "gateway"}
     assert running.end(signal.SIGTERM) == 0
     probe_kafka(kafka_server.address)
     probe_redis(valkey_server.url)
+    probe_postgres(postgres_server.url)
     assert len(asyncio.run(check_topics(settings))) == 3
 
 
-@pytest.mark.parametrize("part", ["allocator", "redis"])
+@pytest.mark.parametrize("part", ["allocator", "redis", "postgres"])
 def test_a_part_that_dies_is_named_and_ends_it(
     up: Up, part: str, kafka_server: KafkaServer, settings: Settings
 ) -> None:
@@ -155,7 +162,15 @@ def test_a_person_is_shown_addresses_the_next_steps_and_a_warning(
         shown = "".join(iter(running.stdout.readline, END_OF_THE_BOX))
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=60)
-    for wanted in (kafka_server.address, valkey_server.url, str(state), "opd simulate", "opd verify", "Ctrl-C"):
+    for wanted in (
+        kafka_server.address,
+        valkey_server.url,
+        str(state),
+        "opd simulate",
+        "opd verify",
+        "/docs",
+        "Ctrl-C",
+    ):
         assert wanted in shown
     assert "A development stack" in shown
     assert "\x1b" not in shown + told, "plain where there is no terminal"

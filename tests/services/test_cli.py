@@ -18,7 +18,11 @@ def test_help_names_every_command_and_is_quick() -> None:
     assert os.times().children_user - began < 1.5, "help imports what it does not need"
 
 
-GROUPS = {"dead-letters": [("list",), ("show",), ("replay",)], "topics": [("trim",)]}
+GROUPS = {
+    "dead-letters": [("list",), ("show",), ("replay",)],
+    "topics": [("trim",)],
+    "history": [("migrate",), ("rebuild",)],
+}
 
 
 @pytest.mark.parametrize("words", [(name, *word) for name in COMMANDS for word in GROUPS.get(name, [()])])

@@ -1,0 +1,59 @@
+"""`opd gateway` and `opd token-for`."""
+
+import time
+from typing import Annotated, Any
+
+import jwt
+import typer
+from pydantic import ValidationError
+
+from services.errors import OpdError
+from services.gateway.identity import Identity
+from services.gateway.keys import DEVELOPMENT_ISSUER, DEVELOPMENT_SECRET
+from services.gateway.permissions import Role
+from services.settings import Settings
+
+DEFAULT_HTTP_PORT = 8100
+
+
+def gateway(settings: Settings) -> None:
+    """Take commands over HTTP until SIGTERM or Ctrl-C; /docs shows what there is, and lets one try it."""
+    from services.gateway.server import run_gateway  # noqa: PLC0415  not for `token-for`
+
+    port = DEFAULT_HTTP_PORT if settings.http_port is None else settings.http_port
+    run_gateway(settings.model_copy(update={"http_port": port}))
+
+
+def token_for(  # noqa: PLR0913  a claim each
+    *,
+    role: Annotated[Role, typer.Option(help="In which part.")],
+    facility: Annotated[list[str], typer.Option(help="Where; once for each; * is everywhere.")] = ["*"],  # noqa: B006
+    department: Annotated[list[str], typer.Option(help="In which departments; left out: all.")] = [],  # noqa: B006
+    patient: Annotated[str | None, typer.Option(help="patient_id, for the role patient.")] = None,
+    doctor: Annotated[str | None, typer.Option(help="doctor_id, for the role doctor.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Who; left out: the role's name.")] = None,
+    hours: Annotated[float, typer.Option(min=0, help="How long it is good for.")] = 12,
+) -> None:
+    """Print a token that a gateway in development mode takes; no other one does."""
+    said: dict[str, Any] = {
+        "sub": subject or f"development-{role}",
+        "role": role,
+        "facilities": "*" if facility == ["*"] else facility,
+        "departments": department or None,
+        "patient_id": patient,
+        "doctor_id": doctor,
+    }
+    claims = {name: value for name, value in said.items() if value is not None}
+    try:
+        Identity.model_validate(claims)
+    except ValidationError as error:
+        raise WrongClaims("; ".join(each["msg"] for each in error.errors())) from None
+    now = int(time.time())
+    claims |= {"iss": DEVELOPMENT_ISSUER, "aud": "opd", "iat": now, "exp": now + int(hours * 3600)}
+    typer.echo(jwt.encode(claims, DEVELOPMENT_SECRET, algorithm="HS256", headers={"kid": "development"}))
+
+
+class WrongClaims(OpdError):  # noqa: N818  it is what they are
+    """No gateway would take them."""
+
+    exit_code = 2

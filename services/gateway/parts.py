@@ -1,0 +1,49 @@
+"""What the endpoints work with, and how a request reaches it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from services.gateway.feed import EventFeed
+from services.gateway.history import History
+from services.gateway.keys import Verifier
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.streams import EventLog
+from services.gateway.writes import Writes
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One gateway's parts.
+
+    Attributes:
+        writes: commands in, outcomes out.
+        history: what is read.
+        feed: what is said from now on.
+        events: what was said before.
+        verifier: who calls.
+        metrics: what is counted.
+        partition_of: the partition of a department's key.
+    """
+
+    writes: Writes
+    history: History
+    feed: EventFeed
+    events: EventLog
+    verifier: Verifier
+    metrics: GatewayMetrics
+    partition_of: Callable[[bytes], int]
+
+
+def parts_of(request: Request) -> Parts:
+    """Give the parts of the gateway that a request came to."""
+    return cast("Parts", request.app.state.parts)
+
+
+async def _parts(request: Request) -> Parts:  # were it not async, FastAPI would ask a thread for it
+    return parts_of(request)
+
+
+TheParts = Annotated[Parts, Depends(_parts)]

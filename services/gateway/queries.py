@@ -1,0 +1,81 @@
+"""What the gateway asks of the history's tables (`services/history`)."""
+
+TOKEN = "SELECT * FROM tokens WHERE token_id = $1"  # noqa: S105  no password
+ISSUED_BY = "SELECT partition, command_offset FROM token_events WHERE token_id = $1 ORDER BY sequence LIMIT 1"
+STORY = "SELECT * FROM token_events WHERE token_id = $1 ORDER BY sequence"
+
+# R8: by class, then arrival. Tokens of one pool are numbered as they arrived.
+WAITLIST = """
+    SELECT token_id, source, row_number() OVER (ORDER BY array_position($5::text[], source), token_no)::int AS position
+    FROM tokens
+    WHERE facility_id = $1 AND department_id = $2 AND date = $3 AND slot = $4 AND status = 'WAITLISTED'
+    ORDER BY position
+"""
+
+# What every token event has, with what never changes of its token.
+EVENTS_OF_TOKENS = """
+    SELECT n, type, jsonb_strip_nulls(jsonb_build_object(
+        'facility_id', token.facility_id, 'department_id', token.department_id, 'date', token.date, 'slot', token.slot,
+        'token_id', token_id, 'token_no', token.token_no, 'patient_id', token.patient_id, 'source', event.source,
+        'status', event.status, 'doctor_id', event.doctor_id, 'position', event.waitlist_position))::text AS data
+    FROM token_events AS event JOIN tokens AS token USING (token_id)
+    WHERE partition = $1 AND command_offset = $2
+"""
+EVENTS_OF_DEPARTMENTS = """
+    SELECT n, type,
+        (jsonb_build_object('facility_id', facility_id, 'department_id', department_id) || data)::text AS data
+    FROM department_events WHERE partition = $1 AND command_offset = $2
+"""
+REJECTIONS = """
+    SELECT n, 'CommandRejected' AS type,
+        jsonb_strip_nulls(jsonb_build_object('reason', reason, 'token_id', token_id))::text AS data
+    FROM rejections WHERE partition = $1 AND command_offset = $2
+"""
+EVENTS_OF_A_COMMAND = f"{EVENTS_OF_TOKENS} UNION ALL {EVENTS_OF_DEPARTMENTS} UNION ALL {REJECTIONS} ORDER BY n"
+
+# Ids are remembered for a week (R3), and may then be given anew: the newest counts.
+COMMANDS_OF_AN_ID = """
+    SELECT partition, command_offset FROM commands
+    WHERE causation_id = $1 AND facility_id = $2 AND department_id = $3 AND partition = $4 AND command_offset < $5
+        AND (accepted OR reason NOT IN ('DUPLICATE_COMMAND', 'ID_REUSED'))
+    ORDER BY command_offset DESC
+    LIMIT 50
+"""
+
+DOCTORS = """
+    SELECT facility_id, department_id, doctor_id, name, schedule::text AS schedule FROM doctors
+    WHERE facility_id = $1 AND department_id = $2
+    ORDER BY first_sequence
+"""
+DEPARTMENTS = """
+    SELECT facility_id, department_id, count(DISTINCT doctor_id)::int AS doctors FROM registrations
+    WHERE facility_id = $1 AND ($2::text[] IS NULL OR department_id = ANY($2))
+    GROUP BY facility_id, department_id
+    ORDER BY department_id
+    LIMIT 1000
+"""
+
+# For any date, also one on which nothing has happened yet: the view `sessions` has those alone on which something has.
+SESSIONS_OF_A_POOL = """
+    SELECT entry.doctor_id, doctor.name, coalesce(said.available, true) AS available,
+        coalesce(said.capacity, entry.capacity) AS capacity, coalesce(seats.taken, 0)::int AS taken
+    FROM schedule_entries AS entry
+    JOIN doctors AS doctor
+        ON doctor.facility_id = $1 AND doctor.department_id = $2 AND doctor.doctor_id = entry.doctor_id
+    LEFT JOIN session_settings AS said
+        ON said.facility_id = $1 AND said.department_id = $2 AND said.date = $3 AND said.slot = $4
+        AND said.doctor_id = entry.doctor_id
+    LEFT JOIN (
+        SELECT doctor_id, count(*) AS taken FROM tokens
+        WHERE facility_id = $1 AND department_id = $2 AND date = $3 AND slot = $4
+            AND status IN ('CONFIRMED', 'CHECKED_IN', 'CALLED', 'COMPLETED')
+        GROUP BY doctor_id
+    ) AS seats ON seats.doctor_id = entry.doctor_id
+    WHERE entry.facility_id = $1 AND entry.department_id = $2 AND entry.slot = $4
+        AND $3 >= entry.from_date AND $3 < entry.before_date AND entry.weekday = extract(isodow FROM $3::date)
+    ORDER BY doctor.first_sequence
+"""
+IS_CLOSED = """
+    SELECT count(*) > 0 FROM closed_pools
+    WHERE facility_id = $1 AND department_id = $2 AND date = $3 AND slot = $4
+"""

@@ -1,0 +1,113 @@
+"""One gateway as a process."""
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+
+import structlog
+import uvicorn
+import uvloop
+
+from services.allocator.lost_connections import report_lost_connections
+from services.errors import OpdError
+from services.gateway.app import make_app
+from services.gateway.feed import EventFeed
+from services.gateway.history import reading
+from services.gateway.kafka import KafkaLog, hearing
+from services.gateway.keys import LOOPBACK, Verifier, verifier
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.parts import Parts
+from services.gateway.protocol import LimitedProtocol
+from services.gateway.writes import Writes
+from services.record_batches import read_any_batch
+from services.settings import Settings
+from services.topics import check_topics
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_STOP_WITHIN_S = 15
+
+
+class OpenToAll(OpdError):  # noqa: N818  it is what it would be
+    """Without keys everybody who can reach it may do everything."""
+
+    exit_code = 2
+
+
+def run_gateway(settings: Settings) -> None:
+    """Run one gateway in this process, whose signals it takes over.
+
+    Raises:
+        OpdError: it cannot begin.
+    """
+    who = verifier(settings)
+    if settings.jwt_jwks is None:
+        if settings.http_host not in LOOPBACK:
+            raise OpenToAll(
+                f"without keys everybody is an administrator: {settings.http_host} is refused\n"
+                "try: set OPD_JWT_JWKS and OPD_JWT_ISSUER, or leave OPD_HTTP_HOST at 127.0.0.1"
+            )
+        _log.warning("development mode: whoever reaches this port is an administrator; set OPD_JWT_JWKS to end that")
+    # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    read_any_batch()
+    report_lost_connections()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings, who))
+
+
+async def _run(settings: Settings, who: Verifier) -> None:
+    topics = await check_topics(settings)
+    feed, metrics = EventFeed(), GatewayMetrics()
+    log = KafkaLog(settings, topics[0].partitions)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(log.stop)
+        await log.start()
+        await stack.enter_async_context(hearing(settings, topics[0].partitions, feed))
+        history = await stack.enter_async_context(reading(settings))
+        parts = Parts(
+            writes=Writes(log, feed, history, metrics),
+            history=history,
+            feed=feed,
+            events=log,
+            verifier=who,
+            metrics=metrics,
+            partition_of=log.partition_of,
+        )
+        await _serve(settings, parts)
+
+
+async def _serve(settings: Settings, parts: Parts) -> None:
+    config = uvicorn.Config(
+        make_app(parts),
+        host=settings.http_host,
+        port=settings.http_port or 0,
+        http=LimitedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        log_level=logging.WARNING,
+        server_header=False,
+        timeout_graceful_shutdown=_STOP_WITHIN_S,
+    )
+    server = _Server(config, parts.feed)
+    try:
+        await server.serve()
+    except SystemExit as error:  # uvicorn's way to say so
+        raise OpdError("the gateway could not start; the lines above say why") from error
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams when it is to stop: it would wait for their readers to leave."""
+
+    def __init__(self, config: uvicorn.Config, feed: EventFeed) -> None:
+        super().__init__(config)
+        self._feed = feed
+
+    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """End the streams, then all else."""
+        self._feed.close()
+        await super().shutdown(None)
+        del sockets

@@ -1,0 +1,158 @@
+"""What is asked and answered over HTTP, beside the contract's own."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from schemas.commands import DepartmentData, Schedule
+from schemas.words import (
+    LEFT_OUT,
+    Available,
+    Capacity,
+    CommandId,
+    Date,
+    DepartmentId,
+    DoctorId,
+    FacilityId,
+    Part,
+    Reason,
+    Slot,
+    Source,
+    Status,
+    TokenId,
+)
+from services.gateway.answers import Token
+from services.gateway.said import PLACE
+
+CommandPlace = Annotated[
+    str, Field(pattern=PLACE, description="{partition}-{offset} of the command in the log.", examples=["3-1207"])
+]
+
+
+class CancelBody(Part):
+    """Why a token is given back; may be left out as a whole."""
+
+    reason: Annotated[Reason | None, LEFT_OUT] = None
+
+
+class SessionBody(DepartmentData):
+    """Which of the doctor's sessions."""
+
+    date: Date
+    slot: Slot
+
+
+class CapacityBody(SessionBody):
+    """How many seats a session has."""
+
+    capacity: Capacity
+
+
+class AvailabilityBody(DepartmentData):
+    """Whether the doctor is there."""
+
+    date: Date
+    slot: Annotated[Slot | None, LEFT_OUT, Field(description="Left out: all that doctor's slots that day.")] = None
+    available: Available
+    reason: Annotated[Reason | None, LEFT_OUT] = None
+
+
+class Pending(BaseModel):
+    """A command that was written, and whose outcome is not known yet."""
+
+    status: Annotated[str, Field(examples=["pending"])] = "pending"
+    command: CommandPlace
+    idempotency_key: CommandId
+
+
+class TokenEvent(BaseModel):
+    """One thing that happened to a token, and how it stood afterwards."""
+
+    id: Annotated[str, Field(examples=["3-1207-0"])]
+    type: Annotated[str, Field(examples=["TokenConfirmed"])]
+    time: datetime
+    source: Source
+    status: Status
+    doctor_id: DoctorId | None = None
+    position: int | None = None
+    reason: str | None = None
+    from_doctor_id: DoctorId | None = None
+    from_source: Source | None = None
+    by_token_id: TokenId | None = None
+
+
+class TokenStory(Token):
+    """A token as it stands now, and how it came there."""
+
+    story: list[TokenEvent]
+
+
+class TokenPage(BaseModel):
+    """Some tokens, in the order of department, date and number."""
+
+    tokens: list[Token]
+    next: Annotated[str | None, Field(description="The `cursor` of the next page, if there is one.")] = None
+
+
+class KnownDoctor(BaseModel):
+    """A doctor as registered last."""
+
+    facility_id: FacilityId
+    department_id: DepartmentId
+    doctor_id: DoctorId
+    name: str
+    schedule: Schedule
+
+
+class Doctors(BaseModel):
+    """A department's doctors, in the order of their registration."""
+
+    doctors: list[KnownDoctor]
+
+
+class Department(BaseModel):
+    """A department that has doctors."""
+
+    facility_id: FacilityId
+    department_id: DepartmentId
+    doctors: Annotated[int, Field(description="How many.", examples=[12])]
+
+
+class Departments(BaseModel):
+    """A facility's departments."""
+
+    departments: list[Department]
+
+
+class PoolSession(BaseModel):
+    """One doctor's seats."""
+
+    doctor_id: DoctorId
+    name: str
+    available: bool
+    capacity: int
+    taken: int
+
+
+class Waiting(BaseModel):
+    """One token of the waitlist."""
+
+    token_id: TokenId
+    source: Source
+    position: int
+
+
+class Pool(BaseModel):
+    """All sessions of one department, date and slot, and who waits."""
+
+    facility_id: FacilityId
+    department_id: DepartmentId
+    date: Date
+    slot: Slot
+    closed: bool
+    capacity: Annotated[int, Field(description="Of the doctors who are there.")]
+    taken: Annotated[int, Field(description="Seats taken.")]
+    waiting: Annotated[int, Field(description="How many wait.")]
+    sessions: list[PoolSession]
+    waitlist: Annotated[list[Waiting] | None, Field(description="For the staff alone.")] = None

@@ -1,0 +1,93 @@
+"""The projector as a service: its life cycle, health and metrics over HTTP."""
+
+import asyncio
+import gc
+import logging
+import signal
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+
+from services.errors import OpdError
+from services.health import health_app
+from services.history.metrics import HistoryMetrics
+from services.history.postgres import wait_for_postgres
+from services.history.projector import Projector, State
+from services.history.schema import migrate
+from services.settings import Settings
+from services.topics import check_topics
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_POSTGRES_WITHIN_S = 30
+
+
+class NotStarted(OpdError):  # noqa: N818  it is what happened
+    """The service could not begin: its port is taken, for one."""
+
+
+class History:
+    """One process of the projector."""
+
+    def __init__(self, settings: Settings, partitions: int) -> None:
+        metrics = HistoryMetrics()
+        self._projector = Projector(settings, partitions, metrics)
+        self._app = health_app(self._live, self._ready, metrics.registry)
+
+    async def run(self, host: str, port: int) -> None:
+        """Work until SIGTERM or Ctrl-C: then finish the batch in flight.
+
+        Raises:
+            NotStarted: it could not begin.
+            OtherLog: PostgreSQL and Kafka do not belong together.
+        """
+        config = uvicorn.Config(
+            self._app,
+            host=host,
+            port=port,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            log_level=logging.WARNING,
+        )
+        server = uvicorn.Server(config)
+        projecting = asyncio.create_task(self._projector.run())
+        projecting.add_done_callback(lambda _: setattr(server, "should_exit", True))  # without it there is no service
+        try:
+            await server.serve()
+        except SystemExit as error:  # uvicorn's way to say so
+            raise NotStarted("opd history could not start; the lines above say why") from error
+        finally:
+            self._projector.stop()
+            await asyncio.wait({projecting})
+        await projecting
+
+    def _live(self) -> tuple[bool, dict[str, Any]]:
+        return self._projector.state is not State.STOPPED, {}
+
+    def _ready(self) -> tuple[bool, dict[str, Any]]:
+        state = self._projector.state
+        return state is State.WORKING, {"state": state, "positions": self._projector.positions}
+
+
+def run_history(settings: Settings) -> None:
+    """Run the service in this process, whose signals it takes over."""
+    # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    # What lives as long as the process is looked through no more; the batches' own objects go without the collector.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    topics = await check_topics(settings)
+    await wait_for_postgres(settings.postgres_url, timeout_s=_POSTGRES_WITHIN_S)
+    revision = await migrate(settings.postgres_url, settings.history_schema)
+    _log.info("the schema is as it must be", schema=settings.history_schema, revision=revision)
+    await History(settings, topics[0].partitions).run(settings.http_host, settings.http_port or 0)

@@ -1,0 +1,212 @@
+"""Follows the events topic into PostgreSQL: each event once, whatever fails in between."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from enum import StrEnum
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.history.metrics import HistoryMetrics
+from services.history.partition import Partition, digest
+from services.history.postgres import LOST, connect
+from services.history.rows import Rows
+from services.history.store import Batch, OtherLog, Overtaken, load, write
+from services.record_batches import read_any_batch
+from services.settings import Settings
+
+_log = structlog.stdlib.get_logger(__name__)
+
+_RECORDS = 5000
+_POLL_MS = 200
+_FETCH_BYTES = 4 * 1024 * 1024
+_AGAIN_AFTER_S = 0.5
+_LAST_RECORD_WITHIN_S = 30
+_CLOSES_WITHIN_S = 5
+
+
+class State(StrEnum):
+    """What a projector does."""
+
+    STARTING = "starting"
+    STANDBY = "standby: another one is at work"
+    WORKING = "working"
+    STOPPED = "stopped"
+
+
+class Projector:
+    """All partitions of the events topic, in one schema of one PostgreSQL.
+
+    Of several on one schema one works, and the others stand by. That each event counts once does not hang on it: the
+    position is compared and set in the transaction of the rows.
+
+    Attributes:
+        state: what it does now.
+        positions: by partition, the offset in the events topic up to which all is kept.
+    """
+
+    def __init__(self, settings: Settings, partitions: int, metrics: HistoryMetrics) -> None:
+        self.state = State.STARTING
+        self.positions: dict[int, int] = {}
+        self._settings = settings
+        self._partitions = partitions
+        self._metrics = metrics
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Finish the batch in flight, then let `run` return."""
+        self._stopping.set()
+
+    async def run(self, *, until: Callable[[Mapping[int, int]], bool] = lambda _: False) -> None:
+        """Follow the topic until `stop`, or until the positions are where they are wanted.
+
+        Raises:
+            OtherLog: PostgreSQL and Kafka do not belong together.
+        """
+        while not self._stopping.is_set():
+            try:
+                async with AsyncExitStack() as cleanup:
+                    await self._follow(cleanup, until)
+            except Overtaken:
+                _log.info("the position was moved by another one, reading it again")
+            except (*LOST, KafkaError) as error:
+                # Their own texts may quote rows, patients and all.
+                _log.warning("a server failed, beginning again at the position kept", error=type(error).__name__)
+                self._metrics.restarts.inc()
+            else:
+                break
+            self.state = State.STARTING
+            await self._pause()
+        self.state = State.STOPPED
+
+    async def _follow(self, cleanup: AsyncExitStack, until: Callable[[Mapping[int, int]], bool]) -> None:
+        connection = await connect(self._settings.postgres_url, self._settings.history_schema)
+        cleanup.push_async_callback(_close, connection)
+        # What a crash of PostgreSQL takes is taken whole, position and all, and comes again from the topic.
+        await connection.execute("SET synchronous_commit = off")
+        if not await self._is_the_only_one(connection):
+            return
+        partitions = await load(connection, self._settings.events_topic, self._partitions)
+        consumer = await self._consumer(cleanup)
+        await self._find_places(consumer, partitions)
+        self.positions = {partition.number: partition.position.next_offset for partition in partitions}
+        self.state = State.WORKING
+        _log.info("following the events topic", topic=self._settings.events_topic, positions=self.positions)
+        await self._take_batches(consumer, connection, {each.number: each for each in partitions}, until)
+
+    async def _is_the_only_one(self, connection: asyncpg.Connection) -> bool:
+        """Wait until no other connection works on the schema; False if stopped meanwhile."""
+        name = f"{self._settings.history_schema}: projector"
+        while not self._stopping.is_set():
+            if await connection.fetchval("SELECT pg_try_advisory_lock(hashtext($1))", name):
+                return True
+            self.state = State.STANDBY
+            await self._pause()
+        return False
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(_AGAIN_AFTER_S):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _consumer(self, cleanup: AsyncExitStack) -> AIOKafkaConsumer:
+        """Give a consumer that belongs to no group: where to go on stands in PostgreSQL."""
+        read_any_batch()
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=_FETCH_BYTES,
+        )
+        cleanup.push_async_callback(consumer.stop)
+        await consumer.start()
+        return consumer
+
+    async def _find_places(self, consumer: AIOKafkaConsumer, partitions: list[Partition]) -> None:
+        """Stand behind the last record kept of each partition, which must be the one that is there."""
+        topic = self._settings.events_topic
+        places = {TopicPartition(topic, each.number): each for each in partitions}
+        consumer.assign(list(places))
+        begin, end = await consumer.beginning_offsets(list(places)), await consumer.end_offsets(list(places))
+        for place, partition in places.items():
+            offset = partition.position.next_offset
+            if not begin[place] <= offset <= end[place]:
+                text = f"goes from {begin[place]} to {end[place]}, and PostgreSQL wants to go on at {offset}"
+                raise OtherLog(f"{topic}[{place.partition}] {text}")
+            consumer.seek(place, offset)
+        for place, partition in places.items():
+            if partition.position.last_digest is not None and partition.position.next_offset > begin[place]:
+                await self._check_last_record(consumer, place, partition)
+
+    async def _check_last_record(self, consumer: AIOKafkaConsumer, place: TopicPartition, partition: Partition) -> None:
+        offset = partition.position.next_offset - 1
+        consumer.seek(place, offset)
+        async with asyncio.timeout(_LAST_RECORD_WITHIN_S):
+            record = await consumer.getone(place)
+        if record.offset != offset or digest(record) != partition.position.last_digest:
+            raise OtherLog(f"the record {place.topic}[{place.partition}]@{offset} is another one than was kept")
+        consumer.seek(place, partition.position.next_offset)
+
+    async def _take_batches(
+        self,
+        consumer: AIOKafkaConsumer,
+        connection: asyncpg.Connection,
+        partitions: Mapping[int, Partition],
+        until: Callable[[Mapping[int, int]], bool],
+    ) -> None:
+        """Make the rows of a batch while the one before it is written."""
+        writing: asyncio.Task[None] | None = None
+        try:
+            while not self._stopping.is_set() and not until(self.positions):
+                fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS)
+                batch = self._batch({partitions[place.partition]: records for place, records in fetched.items()})
+                if writing is not None:
+                    await writing
+                    writing = None
+                if batch.moved:
+                    writing = asyncio.create_task(self._write(connection, batch))
+                self._tell_lag(consumer)
+        finally:
+            if writing is not None:
+                await writing
+
+    def _batch(self, fetched: Mapping[Partition, list[ConsumerRecord[bytes, bytes]]]) -> Batch:
+        batch = Batch(Rows(), [], {})
+        for partition, records in fetched.items():
+            before, repeats = partition.position.next_offset, partition.repeats
+            partition.take(records, batch.rows)
+            batch.departments.extend(partition.departments())
+            batch.moved[partition.number] = (before, partition.position)
+            self._metrics.repeats.labels(partition.number).inc(partition.repeats - repeats)
+        for partition, offset, fault in batch.rows.faults:
+            _log.error("not as it must be in the events topic", partition=partition, offset=offset, fault=fault)
+        return batch
+
+    async def _write(self, connection: asyncpg.Connection, batch: Batch) -> None:
+        started = time.monotonic()
+        written = await write(connection, self._settings.history_schema, batch)
+        self._metrics.write.observe(time.monotonic() - started)
+        for table, count in written.items():
+            self._metrics.rows.labels(table).inc(count)
+        for number, (_, position) in batch.moved.items():
+            self.positions[number] = position.next_offset
+
+    def _tell_lag(self, consumer: AIOKafkaConsumer) -> None:
+        for number, offset in self.positions.items():
+            end = consumer.highwater(TopicPartition(self._settings.events_topic, number))
+            if end is not None:
+                self._metrics.lag.labels(number).set(max(0, end - offset))
+
+
+async def _close(connection: asyncpg.Connection) -> None:
+    """Take leave, if there is still somebody to take leave of."""
+    try:
+        await connection.close(timeout=_CLOSES_WITHIN_S)
+    except LOST:
+        connection.terminate()

@@ -1,0 +1,64 @@
+"""The schema of the history in PostgreSQL: made and led on by Alembic, never taken back."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from services.errors import OpdError
+from services.history.postgres import connect
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+class NewerSchema(OpdError):  # noqa: N818  it is what it is
+    """The schema was made by a later version of `opd`; nothing was touched."""
+
+
+async def migrate(url: str, schema: str) -> str:
+    """Make the schema, or lead it on to this version's; give its revision.
+
+    Raises:
+        NewerSchema: it is ahead of this version.
+    """
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: connect(url, schema), poolclass=NullPool
+    )
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(_upgrade, schema)
+    finally:
+        await engine.dispose()
+
+
+async def drop(url: str, schema: str) -> None:
+    """Remove the schema and all that is in it."""
+    connection = await connect(url, schema)
+    try:
+        await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    finally:
+        await connection.close()
+
+
+def _upgrade(connection: Connection, schema: str) -> str:
+    # One at a time: two that start together would both find nothing.
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"{schema}: schema"})
+    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    ours = str(scripts.get_current_head())
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+        raise NewerSchema(
+            f"the schema {schema} in PostgreSQL has revision {found}; this version knows those up to {ours}\n"
+            "try: the version of opd that made it, or a newer one"
+        )
+    command.upgrade(config, "head")
+    return ours

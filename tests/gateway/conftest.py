@@ -1,0 +1,24 @@
+"""A gateway for every test, with a schema of its own in the run's PostgreSQL."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from services.history.schema import migrate
+from services.stack import PostgresServer
+from tests.gateway.world import Run, World, gateway
+
+
+@pytest.fixture
+def in_world(postgres_server: PostgresServer) -> Run:
+    """Run a coroutine function with a gateway."""
+
+    async def with_gateway(run: Callable[[World], Awaitable[None]]) -> None:
+        schema = f"test_{uuid.uuid4().hex[:12]}"
+        await migrate(postgres_server.url, schema)
+        async with gateway(postgres_server.url, schema) as world:
+            await run(world)
+
+    return lambda run: asyncio.run(with_gateway(run))

@@ -1,0 +1,225 @@
+"""`opd gateway` on a real Kafka, Valkey and PostgreSQL: each request once, whatever dies meanwhile."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+
+from services.settings import Settings
+from services.stack import KafkaServer, PostgresServer, ValkeyServer
+from services.topics import ensure_topics
+from tests.console import ROOT
+from tests.gateway.world import events_in
+from tests.integration.gateways import RunningGateway, running_gateway
+from tests.integration.running import read_all
+from tests.waiting import until
+
+SLOT = "09:00-10:00"
+TOMORROW = f"{datetime.now(UTC).date() + timedelta(days=1)}"
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    kafka_server: KafkaServer,
+    valkey_server: ValkeyServer,
+    postgres_server: PostgresServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RunningGateway]:
+    """All of it once; each test has a department of its own."""
+    mine = uuid.uuid4().hex[:12]
+    with Redis.from_url(valkey_server.url) as redis:
+        redis.flushall()
+    settings = Settings(
+        kafka_bootstrap_servers=kafka_server.address,
+        redis_url=valkey_server.url,
+        postgres_url=postgres_server.url,
+        history_schema=f"test_{mine}",
+        commands_topic=f"commands.{mine}",
+        events_topic=f"events.{mine}",
+        dead_letters_topic=f"dead-letters.{mine}",
+        consumer_group=f"allocator.{mine}",
+    )
+    asyncio.run(ensure_topics(settings, partitions=2))
+    with running_gateway(settings, tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+class Department:
+    """A department of one test's own, with one doctor."""
+
+    def __init__(self, gateway: RunningGateway, name: str) -> None:
+        self._settings = gateway.settings
+        self.where = {"facility_id": "blr1", "department_id": name}
+        self.pool = {**self.where, "date": TOMORROW, "slot": SLOT}
+        doctor = {**self.where, "doctor_id": "dr-rao", "name": "Dr Rao", "schedule": [{"slot": SLOT, "capacity": 400}]}
+        until(lambda: gateway.post("/doctors", doctor).status_code == 200, "a doctor is registered", timeout_s=60)
+
+    def booking(self, patient_id: str) -> dict[str, Any]:
+        return {**self.pool, "patient_id": patient_id, "source": "ONLINE"}
+
+    def issued(self) -> dict[str, int]:
+        """How many tokens each patient has, as the log says."""
+        counted: dict[str, int] = {}
+        for record in read_all(self._settings, self._settings.events_topic):
+            event = json.loads(record.value)
+            data = event["data"]
+            is_new = event["type"] in {"opd.TokenConfirmed.v1", "opd.TokenWaitlisted.v1"}
+            if is_new and data["department_id"] == self.where["department_id"]:
+                counted[data["patient_id"]] = counted.get(data["patient_id"], 0) + 1
+        return counted
+
+    def book_until_answered(self, http: httpx.Client, patient: str) -> httpx.Response:
+        """Book with one key, as often as it takes."""
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            try:
+                answer = http.post("/tokens", json=self.booking(patient), headers={"Idempotency-Key": patient})
+            except httpx.TransportError:
+                continue  # it is just being killed
+            if answer.status_code < 500 and answer.status_code != 202:
+                return answer
+        raise AssertionError(f"{patient} was not answered")
+
+
+def test_bookings_at_once_are_each_answered_with_their_own_token_which_can_then_be_read(
+    gateway: RunningGateway,
+) -> None:
+    here = Department(gateway, "at-once")
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda number: gateway.post("/tokens", here.booking(f"p{number}")), range(100)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert [answer.json()["patient_id"] for answer in answers] == [f"p{number}" for number in range(100)]
+    assert sorted(answer.json()["token_no"] for answer in answers) == list(range(1, 101))
+    last = answers[-1]
+    story = gateway.get(last.headers["Location"], OPD_Position=last.headers["OPD-Position"])
+    assert [each["type"] for each in story.json()["story"]] == ["TokenConfirmed"]
+    pool_now = gateway.get(f"/pools/blr1/at-once/{TOMORROW}/{SLOT}")
+    assert (pool_now.json()["taken"], pool_now.json()["capacity"]) == (100, 400)
+
+
+def test_a_gateway_that_is_killed_loses_and_doubles_nothing(gateway: RunningGateway) -> None:
+    """Clients that retry with their key until they are answered get one token each, and the first answer."""
+    here, stop = Department(gateway, "killed"), threading.Event()
+
+    def client(number: int) -> list[httpx.Response]:
+        answers: list[httpx.Response] = []
+        with httpx.Client(base_url=gateway.url, timeout=30) as http:
+            while not stop.is_set():
+                answers.append(here.book_until_answered(http, f"p{number}-{len(answers)}"))
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(client, number) for number in range(4)]
+        until(lambda: len(here.issued()) > 10, "bookings go through")
+        gateway.process.kill()
+        gateway.start()
+        gateway.wait()
+        stop.set()
+        answers = [answer for each in clients for answer in each.result()]
+    assert {answer.status_code for answer in answers} == {201}
+    found = here.issued()
+    assert {answer.json()["patient_id"] for answer in answers} <= found.keys()
+    assert set(found.values()) == {1}
+    first = answers[0]
+    again = gateway.post("/tokens", here.booking("p0-0"), Idempotency_Key="p0-0")
+    assert (again.status_code, again.json()) == (201, first.json()), "also after restarts"
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_events_are_followed_and_resumed(gateway: RunningGateway) -> None:
+    here = Department(gateway, "followed")
+    url = "/events?facility_id=blr1&department_id=followed"
+    heard: list[str] = []
+    with gateway.http.stream("GET", url) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        for number in range(3):
+            gateway.post("/tokens", here.booking(f"p{number}"))
+        while len(heard) < 3:
+            heard += events_in(next(lines))
+    gateway.post("/tokens", here.booking("p3"))
+    again: list[str] = []
+    with gateway.http.stream("GET", url, headers={"Last-Event-ID": heard[0]}) as stream:
+        lines = stream.iter_lines()
+        gateway.post("/tokens", here.booking("p4"))
+        while len(again) < 4:
+            again += events_in(next(lines))
+    assert again[:2] == heard[1:]
+    assert len(set(again)) == 4
+
+
+def test_without_kafka_it_says_so_in_time_and_goes_on_afterwards(
+    gateway: RunningGateway, kafka_server: KafkaServer
+) -> None:
+    here = Department(gateway, "no-kafka")
+    kafka_server.kill()
+    try:
+        for number in range(2):
+            began = time.monotonic()
+            answer = gateway.post("/tokens", here.booking(f"p{number}"), Idempotency_Key=f"p{number}")
+            assert time.monotonic() - began < 15
+            assert answer.status_code == 503
+            assert answer.json()["type"] in {"/problems/log-unavailable", "/problems/outcome-unknown"}
+            assert answer.json()["idempotency_key"] == f"p{number}"
+            assert answer.headers["Retry-After"] == "1"
+        assert gateway.get("/health/live").status_code == 200
+    finally:
+        kafka_server.start()
+    answers = [here.book_until_answered(gateway.http, f"p{number}") for number in range(2)]
+    assert {answer.status_code for answer in answers} == {201}
+    assert set(here.issued().values()) == {1}
+
+
+def test_the_pages_lines_run(gateway: RunningGateway, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
+    [lines, *_] = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    ran = subprocess.run(  # noqa: S603 - our own page
+        ["/bin/sh", "-ec", lines],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "GATEWAY": gateway.url},
+    )
+    doctor, token, story = _objects(ran.stdout)
+    assert doctor["doctor_id"] == "dr-rao"
+    assert token["status"] == "CONFIRMED"
+    assert [each["type"] for each in story["story"]] == ["TokenConfirmed"]
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    while text.strip():
+        found, end = json.JSONDecoder().raw_decode(text.lstrip())
+        yield found
+        text = text.lstrip()[end:]
+
+
+def test_no_patient_stands_in_its_log_or_its_metrics(gateway: RunningGateway) -> None:
+    here = Department(gateway, "canary")
+    booked = gateway.post("/tokens", here.booking("canary-patient"))
+    assert booked.status_code == 201
+    gateway.post("/tokens", {**here.booking("canary-patient"), "slot": "canary-patient"})
+    gateway.get("/tokens?facility_id=blr1", OPD_Patient_Id="canary-patient")
+    assert "canary-patient" not in gateway.get("/metrics").text
+    assert "canary-patient" not in gateway.process.log.read_text()
+
+
+def test_sigterm_ends_it_with_readers_inside(gateway: RunningGateway) -> None:
+    with gateway.http.stream("GET", "/events?facility_id=blr1&department_id=cardiology") as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith(":")
+        assert gateway.process.stop() == 0
+        assert not list(events_in("\n".join(lines))), "the stream ended, and was not broken off"
