@@ -61,6 +61,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
         self._background: set[asyncio.Future[None]] = set()
         self._feed = CommandFeed(consumer)
         self._feeding: asyncio.Future[None] | None = None
+        self._one_release_at_a_time = asyncio.Lock()
+        self._stopped = False
         self._joined = False
         self.failure: Unrecoverable | None = None
 
@@ -79,7 +81,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
         self._in_background(self._commit_now_and_then())
 
     async def stop(self) -> None:
-        """Let the batches in flight finish and commit them."""
+        """Let the batches in flight finish and commit them; from here on nothing is taken any more."""
+        self._stopped = True
         await self._release()
         for task in self._background:
             task.cancel()
@@ -88,7 +91,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Let go of everything: the batch in flight first, so that the next owner finds it whole."""
         if revoked:
-            await self._release()
+            await self._release()  # a stop may be at it already: then it is waited for
         self._joined = False
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
@@ -97,6 +100,8 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
         # Before anything is awaited: else the fetcher hands out records from the committed offset on.
         for place in assigned:
             self._feed.hold(place)
+        if self._stopped:  # nobody would let the batch finish, and the group hears in a moment that this member left
+            return
         if self._feeding is None:
             self._feeding = self._in_background(self._feed.run())
             self._feeding.add_done_callback(self._feeding_ended)
@@ -133,10 +138,11 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
         return RebuildSource(snapshots, self._redis, partition)
 
     async def _release(self) -> None:
-        owners, self._owners = self._owners, {}
-        await asyncio.gather(*(owner.stop(within_s=RELEASE_WITHIN_S) for owner in owners.values()))
-        await self._commit(owners)
-        self._metrics.owned.set(0)
+        async with self._one_release_at_a_time:
+            owners, self._owners = self._owners, {}
+            await asyncio.gather(*(owner.stop(within_s=RELEASE_WITHIN_S) for owner in owners.values()))
+            await self._commit(owners)
+            self._metrics.owned.set(0)
 
     def _note_done(self, place: TopicPartition, offset: int) -> None:
         self._done[place] = max(offset, self._done.get(place, 0))

@@ -59,6 +59,8 @@ class StandIn:
         self.state = "taking"
         self.heard: list[int] = []
         self.stopped_within_s = 0.0
+        self.may_stop = asyncio.Event()
+        self.may_stop.set()
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         StandIn.all.append(self)
 
@@ -70,6 +72,7 @@ class StandIn:
 
     async def stop(self, *, within_s: float) -> None:
         self.stopped_within_s = within_s
+        await self.may_stop.wait()
         self.state = "stopped"
         if not self.end.done():
             self.end.set_result(None)
@@ -172,6 +175,27 @@ def test_what_is_taken_away_is_finished_and_committed_first() -> None:
         assert [owner.state for owner in (one, other)] == ["stopped", "stopped"]
         assert one.stopped_within_s == module.RELEASE_WITHIN_S
         assert member.owned == 0
+
+    run(play)
+
+
+def test_a_rebalance_while_it_stops_waits_for_the_batch_in_flight_too_and_gives_it_nothing_more() -> None:
+    async def play(member: Member) -> None:
+        [owner] = await member.given(PLACES[0])
+        owner.may_stop.clear()
+        stop = asyncio.create_task(member.group.stop())
+        await until(lambda: owner.stopped_within_s)
+        revoked = asyncio.create_task(member.group.on_partitions_revoked({PLACES[0]}))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not revoked.done(), "the next owner would find half of a batch"
+        owner.commands.done(7)
+        owner.may_stop.set()
+        await revoked
+        await stop
+        assert member.consumer.commits == [{PLACES[0]: 7}]
+        assert await member.given(*PLACES) == []
+        assert not member.is_ready()
 
     run(play)
 
