@@ -87,6 +87,9 @@ async def stored_partitions(settings: Settings, numbers: list[int]) -> AsyncIter
         text = f"Redis failed: {type(error).__name__} {error}\ntry: look whether OPD_REDIS_URL names one that runs"
         raise StateError(text) from error
     except OtherVersion as error:
-        raise StateError(f"this Redis is of another version: {error}\ntry: that version's opd") from error
+        raise StateError(
+            f"this Redis is of another version: {error}\ntry: that version's opd; or, to go over to this version, stop "
+            f"all allocators, empty this Redis (redis-cli FLUSHDB) and start this version's: they rebuild it"
+        ) from error
     finally:
         await redis.aclose()

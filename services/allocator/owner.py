@@ -228,8 +228,9 @@ class Owner:
         except OtherVersion as found:
             raise Unrecoverable(
                 f"Redis keeps the state of partition {self.partition} in another layout ({found.found}) than this "
-                f"version: nothing was changed. Both versions may work in this group, each with a Redis of its own: "
-                f"let OPD_REDIS_URL of this version's allocators name an empty one; it is rebuilt from the log."
+                f"version: nothing was changed. To go over to this version, stop the other's allocators and empty this "
+                f"Redis (redis-cli FLUSHDB; with `opd up`, remove redis/ in its state folder), or let OPD_REDIS_URL of "
+                f"this version's name an empty one beside it; it is rebuilt from the log, or from a snapshot."
             ) from found
         except RedisError as error:
             await self._wait(ROOM if isinstance(error, OutOfMemoryError) else "Redis", error)

@@ -328,6 +328,7 @@ def test_a_state_of_another_layout_is_refused_and_left_as_it_is(settings: Settin
         redis.hset("opd{0}", mapping=state)
         status, text = refused_start(settings)
         assert (status, "in another layout (another) than this version" in text) == (1, True)
+        assert "redis-cli FLUSHDB" in text
         assert "Traceback" not in text
         assert redis.hgetall("opd{0}") == state
 
