@@ -22,9 +22,23 @@ from tests.core.stored import (
 )
 
 
-def a_saved_state(department: str = "s") -> DepartmentState:
+def a_saved_state(department: str = "s", *doctors: str) -> DepartmentState:
+    """A department with a doctor has keys under a number of its own, one without is a short record."""
     remembered = {b"s" * 16: CommandState(b"c" * 16, 20_780, None)}
-    return DepartmentState(f"h/{department}", day=20_780, sequence=4, arrivals=0, commands=remembered)
+    return DepartmentState(
+        f"h/{department}",
+        day=20_780,
+        sequence=4,
+        doctors=[(doctor, {("09:00-10:00", 0): 3}) for doctor in doctors],
+        commands=remembered,
+    )
+
+
+def a_department_with_keys(owned: str) -> None:
+    """Let number 1 be in use, with more keys than one call frees."""
+    written(owned, departments="1")
+    with SyncRedis.from_url(owned) as redis:
+        redis.mset({f"{PARTITION}:1:{number}": "x" for number in range(1100)})
 
 
 @pytest.mark.parametrize(
@@ -58,20 +72,19 @@ def test_a_loading_is_refused_where_it_does_not_belong(
 
 @pytest.mark.parametrize("generation", [None, OWNED])
 def test_a_loaded_state_takes_the_place_of_the_one_before(generation: int | None, owned: str) -> None:
-    with SyncRedis.from_url(owned) as redis:
-        for number in range(1100):  # more than one call frees
-            redis.set(f"{PARTITION}:1:{number}", "x")
+    a_department_with_keys(owned)
 
     async def ask(store: SlotStore, redis: Redis) -> None:
         loading = Loading(redis, 0, offset=APPLIED + 1, generation=generation)
-        await loading.load([a_saved_state("s"), a_saved_state("t")], b"saved")
+        await loading.load([a_saved_state("s"), a_saved_state("t", "one"), a_saved_state("u", "two")], b"saved")
         stored = StoredPartition(redis, 0)
         assert await stored.marks() == Marks(APPLIED + 1, b"saved", half_written=False)
-        assert sorted([name async for name in stored.departments()]) == ["h/s", "h/t"]
-        found = await stored.read("h/t", indexes=True)
-        assert (found.state, found.faults) == (a_saved_state("t"), [])
+        assert sorted([name async for name in stored.departments()]) == ["h/s", "h/t", "h/u"]
+        for saved in (a_saved_state("s"), a_saved_state("t", "one"), a_saved_state("u", "two")):
+            found = await stored.read(saved.name, indexes=True)
+            assert (found.state, found.faults) == (saved, [])
         # Nothing is left of what was there: no key, no outcome.
-        assert {key.split(b":")[1] for key in everything(owned) if b":" in key} == {b"d", b"2", b"3"}
+        assert {key.split(b":")[1] for key in everything(owned) if b":" in key} == {b"v", b"d", b"2", b"3"}
         assert await store.outcomes({3: close(3)}, generation=OWNED, expected=APPLIED + 1) == {}
         await decide(store, APPLIED + 2, expected=APPLIED + 1)
 
@@ -98,14 +111,16 @@ def test_an_empty_redis_takes_a_saved_state(every_redis: str) -> None:
 
 
 def test_a_loading_that_comes_late_frees_nothing_that_was_loaded_since(owned: str) -> None:
+    a_department_with_keys(owned)
+
     async def ask(_store: SlotStore, redis: Redis) -> None:
         async def another_is_loaded() -> None:
-            await Loading(redis, 0, offset=APPLIED + 2).load([a_saved_state("t")], b"newer")
+            await Loading(redis, 0, offset=APPLIED + 2).load([a_saved_state("t", "one")], b"newer")
 
         late = Loading(Interrupted(redis, another_is_loaded), 0, offset=APPLIED + 1)
         with pytest.raises(Rewind, match="found 9"):
-            await late.load([a_saved_state("s")], b"older")
+            await late.load([a_saved_state("s", "one")], b"older")
         found = await StoredPartition(redis, 0).read("h/t", indexes=True)
-        assert (found.state, found.faults) == (a_saved_state("t"), [])
+        assert (found.state, found.faults) == (a_saved_state("t", "one"), [])
 
     with_store(owned, ask)
