@@ -3,6 +3,7 @@
 python -m tests.mutation                   all targets
 python -m tests.mutation model lua         some of them
 python -m tests.mutation model --only Pool.least_loaded     the mutants whose name has this pattern
+python -m tests.mutation lua --sample 200  so many of each target, always the same ones
 python -m tests.mutation model --list      their names
 
 A survivor that is not in survivors.toml, or one there that is found now, fails.
@@ -10,6 +11,7 @@ A survivor that is not in survivors.toml, or one there that is found now, fails.
 
 import argparse
 import os
+import random
 import re
 import sys
 import tomllib
@@ -32,6 +34,7 @@ def main() -> int:
         "targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; all if none is named"
     )
     arguments.add_argument("--only", default="", metavar="PATTERN")
+    arguments.add_argument("--sample", type=int, metavar="COUNT")
     arguments.add_argument("--list", action="store_true")
     arguments.add_argument("--verbose", action="store_true", help="tell of each mutant")
     options = arguments.parse_args()
@@ -45,6 +48,8 @@ def main() -> int:
 
 def _is_as_listed(name: str, options: argparse.Namespace) -> bool:
     mutants = [mutant for mutant in TARGETS[name].mutants() if re.search(options.only, mutant.name)]
+    if options.sample is not None and options.sample < len(mutants):
+        mutants = random.Random(0).sample(mutants, options.sample)
     if options.list:
         _say("\n".join(mutant.name for mutant in mutants))
     if options.list or not mutants:
