@@ -113,7 +113,7 @@ class CommandFeed:
         channel.records.extend(records)
         channel.size += _size(records)
         channel.arrived.set()
-        if (len(channel.records) >= ENOUGH_RECORDS or channel.size >= ENOUGH_BYTES) and not channel.is_full:
+        if len(channel.records) >= ENOUGH_RECORDS or channel.size >= ENOUGH_BYTES:
             channel.is_full = True
             self._pause_or_resume(place)
 

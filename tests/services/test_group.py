@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -13,6 +14,7 @@ from services.allocator.group import Group
 from services.allocator.metrics import AllocatorMetrics
 from services.allocator.owner import Unrecoverable
 from services.settings import Settings
+from services.snapshots.use import RebuildSource
 from tests.services.desk import until
 
 if TYPE_CHECKING:
@@ -54,8 +56,9 @@ class StandIn:
 
     all: list["StandIn"]
 
-    def __init__(self, partition: int, *, generation: int, commands: Any, **_others: Any) -> None:
+    def __init__(self, partition: int, *, generation: int, commands: Any, snapshots: Any, **_others: Any) -> None:
         self.partition, self.generation, self.commands = partition, generation, commands
+        self.snapshots = snapshots
         self.state = "taking"
         self.heard: list[int] = []
         self.stopped_within_s = 0.0
@@ -84,13 +87,13 @@ class StandIn:
 class Member:
     """A group member with all that it needs."""
 
-    def __init__(self, *, rejoin_within_s: float = 30) -> None:
+    def __init__(self, *, rejoin_within_s: float = 30, snapshot_folder: Path | None = None) -> None:
         StandIn.all = []
         self.consumer = Consumer()
         self.failed = 0
         self.metrics = AllocatorMetrics()
         self.group = Group(
-            Settings(),
+            Settings(snapshot_folder=snapshot_folder),
             redis=cast("Redis", None),
             consumer=lambda: self.consumer,
             tails=cast("TailReader", None),
@@ -125,10 +128,14 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(play: Callable[[Member], Any], **settings: Any) -> None:
     async def begin() -> None:
+        unheard: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unheard.append(context))
         member = Member(**settings)
         await play(member)
         await member.group.stop()
         assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+        assert member.group._background == set()
+        assert unheard == []
 
     asyncio.run(begin())
 
@@ -279,9 +286,10 @@ def test_a_feed_that_fails_ends_the_allocator() -> None:
 
 def test_the_end_of_a_feed_or_of_an_owner_is_no_failure() -> None:
     async def play(member: Member) -> None:
-        [owner] = await member.given(PLACES[0])
+        ended, cancelled = await member.given(*PLACES[:2])
         member.consumer.may_fetch.set()
-        owner.end.set_result(None)
+        ended.end.set_result(None)
+        cancelled.end.cancel()
         for _ in range(50):
             await asyncio.sleep(0)
         assert member.group.failure is None
@@ -289,10 +297,11 @@ def test_the_end_of_a_feed_or_of_an_owner_is_no_failure() -> None:
     run(play)
 
 
+@pytest.mark.parametrize("partitions", [1, 2])
 @pytest.mark.parametrize(("rejoins", "fails"), [(True, 0), (False, 1)])
-def test_a_superseded_member_must_learn_that_the_group_went_on(rejoins: bool, fails: int) -> None:
+def test_a_superseded_member_must_learn_that_the_group_went_on(rejoins: bool, fails: int, partitions: int) -> None:
     async def play(member: Member) -> None:
-        [owner] = await member.given(PLACES[0])
+        owner, *_ = await member.given(*PLACES[:partitions])
         owner.state = "superseded"
         owner.end.set_result(None)
         await asyncio.sleep(0)
@@ -306,3 +315,16 @@ def test_a_superseded_member_must_learn_that_the_group_went_on(rejoins: bool, fa
             assert "is at generation 4, but Redis was written by a later one" in str(member.group.failure)
 
     run(play, rejoin_within_s=30 if rejoins else 0.05)
+
+
+def test_owners_begin_from_snapshots_where_there_is_a_folder_of_them(tmp_path: Path) -> None:
+    async def play(member: Member) -> None:
+        [owner] = await member.given(PLACES[0])
+        assert isinstance(owner.snapshots, RebuildSource)
+
+    async def play_without(member: Member) -> None:
+        [owner] = await member.given(PLACES[0])
+        assert owner.snapshots is None
+
+    run(play, snapshot_folder=tmp_path)
+    run(play_without)

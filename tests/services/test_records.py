@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from msgspec import Struct
 
 from allocation_core.store import BatchedCommand
 from schemas.commands import Command
@@ -15,6 +16,7 @@ from services.allocator.records import (
     dead_letter_source,
     event_place,
     event_records,
+    read_batch,
     read_record,
 )
 from tests.services.desk import Record
@@ -47,6 +49,20 @@ def test_a_command_is_read_in_its_key_s_partition_alone() -> None:
     assert read_record(RECORD, 3, lambda key: in_partition(2, key)) == "in another partition than its key's"
     assert read_record(RECORD._replace(value=b"{"), 3, lambda key: in_partition(3, key)) == "not JSON"
     assert read_record(RECORD._replace(key=None), 3, lambda key: in_partition(3, key)) == "key does not match data"
+
+
+def test_a_batch_is_read_as_its_records_are_and_plain_commands_quickly() -> None:
+    records = [
+        RECORD,
+        RECORD._replace(offset=8, value=VALUE.replace(b'"id"', b'"note":1,"id"')),
+        RECORD._replace(offset=9, key=None),
+        RECORD._replace(offset=10, value=None),
+        RECORD._replace(offset=11, key=b"h/e", value=VALUE.replace(b'"d"', b'"e"')),
+    ]
+    commands, faults = read_batch(records, 3, lambda key: 3 if key == KEY else 2)
+    assert [(each.offset, each.timestamp_ms, each.key) for each in commands] == [(7, NOON_MS, KEY), (8, NOON_MS, KEY)]
+    assert [(each.command.id, isinstance(each.command, Struct)) for each in commands] == [("c", True), ("c", False)]
+    assert faults == {9: "key does not match data", 10: "no value", 11: "in another partition than its key's"}
 
 
 def test_a_dead_letter_is_the_record_byte_for_byte_and_says_why() -> None:
