@@ -8,6 +8,7 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from allocation_core.loading import Loading
 from allocation_core.store import (
     NOTHING_APPLIED,
     HalfWritten,
@@ -15,6 +16,7 @@ from allocation_core.store import (
     OtherVersion,
     Refusal,
     Rewind,
+    SlotMoving,
     SlotStore,
     Superseded,
     Unfenced,
@@ -25,6 +27,7 @@ from tests.core.stored import (
     APPLIED,
     OWNED,
     PARTITION,
+    Ask,
     Interrupted,
     Refused,
     a_batch,
@@ -105,8 +108,8 @@ def test_a_fence_reads_the_marks_and_is_only_ever_raised(owned: str) -> None:
         written(owned, half="1")
         assert await store.fence(OWNED + 5) == marks._replace(half_written=True)
         assert await StoredPartition(redis, 0).marks() == marks._replace(half_written=True)
-        written(owned, version="2")
-        with pytest.raises(OtherVersion, match="found 2"):
+        written(owned, version="1")
+        with pytest.raises(OtherVersion, match="found 1"):
             await store.fence(OWNED + 6)
 
     with_store(owned, ask)
@@ -185,12 +188,14 @@ def test_a_cleared_partition_is_empty_and_still_owned(owned: str) -> None:
         redis.set("opd{00}:1:p", "another's")
 
     async def ask(store: SlotStore, redis: Redis) -> None:
-        written(owned, half="1")
+        written(owned, half="1", departments="3")
         await store.clear(OWNED)
         await store.check(generation=OWNED, expected=NOTHING_APPLIED)
         assert await store.fence(OWNED) == Marks(NOTHING_APPLIED, b"", half_written=False)
         assert sorted(await redis.keys()) == [b"opd{00}:1:p", b"opd{0}"]
-        assert await redis.hgetall(PARTITION) == {b"generation": b"5", b"version": b"1", b"half": b"0"}
+        # No key of before is ever read again: the numbers of departments go on.
+        kept = {b"generation": b"5", b"version": b"2", b"half": b"0", b"departments": b"3"}
+        assert await redis.hgetall(PARTITION) == kept
 
     with_store(owned, ask)
 
@@ -330,13 +335,16 @@ def test_each_department_is_named_once_however_many_there_are(every_redis: str) 
 
 
 def test_a_department_that_is_moved_while_names_are_read_is_named_once() -> None:
-    """Redis gives a field of a growing hash twice now and then."""
+    """Redis gives a field of a growing hash twice now and then; whoever registers a doctor goes from :v to :d."""
 
     class Growing:
-        replies: ClassVar = [[b"7", [b"h/d", b"h/e"]], [b"0", [b"h/e", b"h/f"]]]
+        replies: ClassVar = {
+            "opd{0}:v": [[b"7", [b"h/d", b"h/e"]], [b"0", [b"h/e", b"h/f"]]],
+            "opd{0}:d": [[b"0", [b"h/f", b"h/g"]]],
+        }
 
-        async def execute_command(self, *_: Any, **_options: Any) -> Any:
-            return self.replies.pop(0)
+        async def execute_command(self, _word: str, key: str, *_: Any) -> Any:
+            return self.replies[key].pop(0)
 
         def scan_iter(self, match: str, count: int) -> Any:
             raise NotImplementedError
@@ -344,7 +352,33 @@ def test_a_department_that_is_moved_while_names_are_read_is_named_once() -> None
     async def names() -> list[str]:
         return [name async for name in StoredPartition(Growing(), 0).departments()]
 
-    assert asyncio.run(names()) == ["h/d", "h/e", "h/f"]
+    assert asyncio.run(names()) == ["h/d", "h/e", "h/f", "h/g"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store, _: store.fence(OWNED + 1),
+        lambda store, _: store.clear(OWNED),
+        lambda store, _: store.check(generation=OWNED, expected=APPLIED),
+        lambda store, _: decide(store, APPLIED + 1, expected=APPLIED),
+        lambda _, redis: Loading(redis, 0, offset=APPLIED + 1).load([], b"saved"),
+        lambda _, redis: StoredPartition(redis, 0).read("h/d"),
+        lambda _, redis: StoredPartition(redis, 0).mark_for_rebuild(),
+    ],
+    ids=["fence", "clear", "check", "decide", "load", "read", "mark"],
+)
+def test_a_script_that_cannot_reach_all_keys_changes_nothing(call: Ask, owned: str) -> None:
+    """As while a cluster moves a slot key by key; here it is a user who may name the partition's first key alone."""
+    before = everything(owned)
+    with SyncRedis.from_url(owned) as redis:
+        redis.execute_command("ACL", "SETUSER", "half", "on", "nopass", f"~{PARTITION}", "+@all")
+        try:
+            with pytest.raises(SlotMoving):
+                with_store(owned.replace("://", "://half:any@"), call)
+        finally:
+            redis.execute_command("ACL", "DELUSER", "half")
+    assert everything(owned) == before
 
 
 def test_a_record_s_digest_tells_key_from_value() -> None:
