@@ -137,13 +137,17 @@ class Topics:
 
 
 class Store(SlotStore):
-    """A slot store in memory; `answers` are raised by the next calls of these names, one each."""
+    """A slot store in memory; `answers` are raised by the next calls of these names, one each.
+
+    A call whose name is in `hanging` waits until it is taken out.
+    """
 
     def __init__(self, marks: Marks) -> None:
         self.marks = marks
         self.model = Model()
         self.kept: dict[int, list[WrittenEvent]] = {}
         self.answers: dict[str, list[Exception]] = {}
+        self.hanging: set[str] = set()
         self.calls: list[str] = []
         self.committed: list[int] = []
         self.owner_is: Callable[[], str] = str
@@ -153,6 +157,7 @@ class Store(SlotStore):
         self.calls.append(what)
         if what == "fence":
             self.states_at_a_fence.append(self.owner_is())
+        await until(lambda: what not in self.hanging)
         await asyncio.sleep(0)
         if self.answers.get(what):
             raise self.answers[what].pop(0)
@@ -263,6 +268,12 @@ class Desk:
             await asyncio.wait_for(self.owner.start(), 10)
         assert self.log.is_paused
         assert self.owner.state == "stopped"
+
+
+async def everything_that_can_happen() -> None:
+    """Let whatever waits for nothing go on."""
+    for _ in range(100):
+        await asyncio.sleep(0)
 
 
 async def until(holds: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 
 from services.allocator import feed
 from services.allocator.feed import CommandFeed
-from tests.services.desk import until
+from tests.services.desk import everything_that_can_happen, until
 
 PLACE, OTHER = TopicPartition("commands", 0), TopicPartition("commands", 1)
 
@@ -141,11 +141,6 @@ def fed(play: Callable[[Broker, CommandFeed], Coroutine[Any, Any, None]]) -> Non
         await asyncio.wait_for(running, 10)
 
     asyncio.run(run())
-
-
-async def everything_that_can_happen() -> None:
-    for _ in range(50):
-        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ import asyncio
 
 import pytest
 from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import OutOfMemoryError
+from structlog.testing import capture_logs
 
-from allocation_core.store import HalfWritten, Marks, Rewind, Superseded, Unfenced, record_digest
+from allocation_core.store import HalfWritten, Marks, OtherVersion, Rewind, Superseded, Unfenced, record_digest
 from schemas.events import Event
 from schemas.wire import written
 from services.allocator import owner as module
 from services.allocator.owner import LogUnavailable, TooLarge
 from services.allocator.records import NOWHERE, CommandRecord, EventPlace
-from tests.services.desk import Desk, Log, Saved, Topics, a_command, desk, rubbish, until
+from tests.services.desk import Desk, Log, Saved, Topics, a_command, desk, everything_that_can_happen, rubbish, until
 
 
 @pytest.fixture(autouse=True)
@@ -87,8 +89,7 @@ def test_a_batch_is_said_while_the_next_is_decided_and_no_third_one(monkeypatch:
         here.topics.may_send.clear()
         async with here.at_work():
             await until(lambda: here.store.calls.count("decide") == 2)
-            for _ in range(100):
-                await asyncio.sleep(0)
+            await everything_that_can_happen()
             assert here.store.calls.count("decide") == 2
             assert here.topics.sending == 1
             assert here.log.committable == []
@@ -182,6 +183,15 @@ def test_a_missing_outcome_of_what_is_said_is_not_missed() -> None:
 
 
 # ---------------------------------------------------------------------------------------------- what cannot be led on
+
+
+def test_a_state_of_another_version_is_refused() -> None:
+    async def run() -> None:
+        here = desk(a_command(0))
+        here.store.answers["fence"] = [OtherVersion("3")]
+        await here.refuses("Redis keeps the state of partition 0 in another layout (3) than this version")
+
+    asyncio.run(run())
 
 
 def test_a_log_that_ends_before_what_redis_applied_is_refused() -> None:
@@ -306,6 +316,27 @@ def test_what_turns_out_otherwise_leads_back_to_taking(call: str, refusal: Excep
     asyncio.run(run())
 
 
+def test_the_marks_are_not_read_again_before_it_is_known_what_landed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spec §4: else what is on its way would be said twice."""
+    monkeypatch.setattr(module, "IDLE_CHECK_S", 3600)
+
+    async def run() -> None:
+        here = desk(a_command(0))
+        here.topics.may_send.clear()
+        async with here.at_work():
+            await until(lambda: here.topics.sending)
+            here.store.answers["decide"] = [Rewind("0")]
+            here.log.records.append(a_command(1))
+            await until(lambda: here.store.calls.count("decide") == 2)
+            await everything_that_can_happen()
+            assert here.store.calls.count("fence") == 1
+            here.topics.may_send.set()
+            await here.answers(2)
+        assert here.topics.places() == [EventPlace(0, 0), EventPlace(1, 0)]
+
+    asyncio.run(run())
+
+
 def test_whom_another_owner_superseded_ends() -> None:
     async def run() -> None:
         here = desk(a_command(0))
@@ -353,6 +384,82 @@ def test_kafka_is_waited_for_and_nothing_dropped(failure: Exception, state: str)
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("failure", "state", "level"),
+    [
+        (NotConnected("refused"), "waiting: Redis", "warning"),
+        (OutOfMemoryError("maxmemory"), "waiting: room in Redis, which is at its maxmemory", "error"),
+        (LogUnavailable("no answer"), "waiting: Kafka", "warning"),
+        (TooLarge("too large"), "waiting: a topic that takes larger records", "error"),
+    ],
+)
+def test_a_wait_is_told_once_as_an_error_only_if_an_operator_must_mend_it(
+    failure: Exception, state: str, level: str
+) -> None:
+    async def run() -> None:
+        here = desk(a_command(0))
+        here.store.answers["fence"] = [failure] * 3
+        async with here.at_work():
+            await until(lambda: here.owner.state == state)
+            await until(lambda: here.owner.state == "working")
+        assert here.store.states_at_a_fence == ["taking", *[state] * 3]
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert [line["log_level"] for line in logs if line["event"] == "waiting"] == [level]
+
+
+def test_redis_is_not_asked_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_AFTER_S", 3600)
+
+    async def run() -> None:
+        here = desk(a_command(0))
+        here.store.answers["decide"] = [NotConnected("refused")]
+        here.owner.start()
+        await until(lambda: here.owner.state == "waiting: Redis")
+        await everything_that_can_happen()
+        assert here.store.calls == ["fence", "decide"]
+        await here.owner.stop(within_s=0)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("calls", [["fence"], ["fence", "decide", "fence"]])
+def test_a_stop_does_not_wait_for_an_owner_that_is_taking(calls: list[str]) -> None:
+    async def run() -> None:
+        here = desk(a_command(0))
+        here.store.answers["decide"] = [Rewind("0")]
+        here.store.hanging = set(calls)
+        task = here.owner.start()
+        for number, call in enumerate(calls, start=1):
+            await until(lambda: len(here.store.calls) == number)  # noqa: B023  it is waited for at once
+            here.store.hanging = set(calls) - {call}
+            if number == len(calls):
+                here.store.hanging = {call}
+        assert here.store.calls == calls
+        await asyncio.wait_for(here.owner.stop(within_s=3600), 10)
+        assert task.done()
+
+    asyncio.run(run())
+
+
+def test_a_stop_lets_the_batch_be_decided_and_said() -> None:
+    async def run() -> None:
+        here = desk(a_command(0))
+        here.store.hanging = {"decide"}
+        here.owner.start()
+        await until(lambda: "decide" in here.store.calls)
+        stopping = asyncio.create_task(here.owner.stop(within_s=20))
+        await everything_that_can_happen()
+        assert not stopping.done()
+        here.store.hanging = set()
+        await stopping
+        assert here.topics.places() == [EventPlace(0, 0)]
+        assert here.log.committable == [1]
+
+    asyncio.run(run())
+
+
 def test_a_stop_lets_the_batch_in_flight_finish() -> None:
     async def run() -> None:
         here = desk(a_command(0))
@@ -360,8 +467,7 @@ def test_a_stop_lets_the_batch_in_flight_finish() -> None:
         task = here.owner.start()
         await until(lambda: here.topics.sending)
         stopping = asyncio.create_task(here.owner.stop(within_s=20))
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await everything_that_can_happen()
         assert not stopping.done()
         here.topics.may_send.set()
         await stopping
@@ -372,7 +478,10 @@ def test_a_stop_lets_the_batch_in_flight_finish() -> None:
     asyncio.run(run())
 
 
-def test_a_stop_waits_no_longer_than_it_was_told() -> None:
+@pytest.mark.parametrize("idle_check_s", [0, 3600])
+def test_a_stop_waits_no_longer_than_it_was_told(idle_check_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_CHECK_S", idle_check_s)
+
     async def run() -> None:
         here = desk(a_command(0))
         here.topics.may_send.clear()
@@ -380,6 +489,7 @@ def test_a_stop_waits_no_longer_than_it_was_told() -> None:
         await until(lambda: here.topics.sending)
         await asyncio.wait_for(here.owner.stop(within_s=0.01), 10)
         assert task.done()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
         assert here.topics.events == []
         assert here.log.committable == []
 
