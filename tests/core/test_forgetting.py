@@ -72,14 +72,14 @@ def test_a_month_s_state_stops_growing_and_the_twins_agree_on_it(every_redis: st
 
 def test_a_long_silence_is_forgotten_step_by_step(redis_url: str) -> None:
     """However much there is to forget at once, a batch does a bounded part of it."""
+    later_ms = MONDAY_MS + 100 * DAY_MS
     with StoreEngine(redis_url) as store, Redis.from_url(redis_url) as redis:
-        store.decide_batch([said for said in a_month(Random(3)) if said[1] < MONDAY_MS + 3 * DAY_MS])
-        before = redis.dbsize()
-        counts = [before]
-        later_ms = MONDAY_MS + 100 * DAY_MS
-        for number in range(60):
-            named = {"facility_id": "h", "department_id": DEPARTMENTS[number % 3], "token_id": "h.ent.20200101.1"}
-            store.decide(make_command("CheckIn", f"later{number}", named), later_ms)
+        store.decide_batch([said for said in a_month(Random(3)) if said[1] < MONDAY_MS + 9 * DAY_MS])
+        counts = [redis.dbsize()]
+        for number in range(20):
+            named = {"facility_id": "h", "token_id": "h.ent.20200101.1"}
+            everywhere = [{**named, "department_id": department} for department in DEPARTMENTS]
+            store.decide_batch([(make_command("CheckIn", f"later{number}", data), later_ms) for data in everywhere])
             counts.append(redis.dbsize())
         left = [key.decode() for key in redis.scan_iter()]
 
