@@ -381,11 +381,6 @@ def _read_command(known: bytes) -> CommandState:
     return CommandState(digest, day, (day - PAST_DAYS + ahead, token_no))
 
 
-def _pack_values(*values: int | str) -> bytes:
-    """Pack as Lua's cmsgpack.pack does: one value after the other."""
-    return b"".join(map(ormsgpack.packb, values))
-
-
 def _unpack_values(packed: bytes, count: int) -> list[Any]:
     values: list[Any] = ormsgpack.unpackb(bytes([0x90 | count]) + packed)
     return values

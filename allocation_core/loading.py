@@ -76,5 +76,4 @@ def _in_calls(parts: Iterable[Write]) -> Iterator[list[Argument]]:
             yield arguments
             arguments = []
         arguments += (len(content), word, suffix, *content)
-    if arguments:
-        yield arguments
+    yield arguments

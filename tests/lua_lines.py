@@ -15,7 +15,7 @@ import pytest
 
 from tests.lua_scripts import LUA, use_scripts
 
-_MARK = "lua-line"
+MARK = "lua-line"
 # What was said already is kept in another database than the tests look at.
 _COUNTER = (
     "local LINES = {} "
@@ -23,7 +23,7 @@ _COUNTER = (
     "if LINES[at] then return end "
     "LINES[at] = true "
     'redis.call("SELECT", 15) '
-    f'if redis.call("SADD", "{_MARK}", at) == 1 then redis.log(redis.LOG_WARNING, "{_MARK} " .. at) end '
+    f'if redis.call("SADD", "{MARK}", at) == 1 then redis.log(redis.LOG_WARNING, "{MARK} " .. at) end '
     'redis.call("SELECT", 0) '
     "end "
 )
@@ -72,7 +72,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Compare what the servers' logs say with what there is."""
     servers: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
     logs = [log.read_text(errors="replace") for log in servers.getbasetemp().rglob("redis.log")]
-    seen = {line for log in logs for line in re.findall(rf"{_MARK} (\S+)", log)}
+    seen = {line for log in logs for line in re.findall(rf"{MARK} (\S+)", log)}
     missed = [f"{path}:{number}" for path, text in _files() for number in counted_lines(text)]
     session.config.stash[_REPORT] = missed = [line for line in missed if line not in seen]
     if missed and session.exitstatus == pytest.ExitCode.OK:

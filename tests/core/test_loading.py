@@ -91,6 +91,18 @@ def test_a_loaded_state_takes_the_place_of_the_one_before(generation: int | None
     with_store(owned, ask)
 
 
+def test_a_large_department_is_loaded_in_several_calls(owned: str) -> None:
+    saved = a_saved_state("s", "one")
+    saved.commands = {number.to_bytes(16, "big"): CommandState(b"c" * 16, 20_780, None) for number in range(2500)}
+
+    async def ask(_store: SlotStore, redis: Redis) -> None:
+        await Loading(redis, 0, offset=APPLIED + 1).load([saved], b"saved")
+        found = await StoredPartition(redis, 0).read("h/s", indexes=True)
+        assert (found.state, found.faults) == (saved, [])
+
+    with_store(owned, ask)
+
+
 def test_a_state_that_stands_nowhere_may_be_replaced_by_an_older_one(owned: str) -> None:
     written(owned, half="1")
 

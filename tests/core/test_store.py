@@ -37,6 +37,7 @@ from tests.core.stored import (
     with_store,
     written,
 )
+from tests.lua_lines import MARK
 
 CALLS: dict[str, Callable[[SlotStore, int, int], Awaitable[Any]]] = {
     "check": lambda store, generation, expected: store.check(generation=generation, expected=expected),
@@ -372,7 +373,7 @@ def test_a_script_that_cannot_reach_all_keys_changes_nothing(call: Ask, owned: s
     """As while a cluster moves a slot key by key; here it is a user who may name the partition's first key alone."""
     before = everything(owned)
     with SyncRedis.from_url(owned) as redis:
-        redis.execute_command("ACL", "SETUSER", "half", "on", "nopass", f"~{PARTITION}", "+@all")
+        redis.execute_command("ACL", "SETUSER", "half", "on", "nopass", f"~{PARTITION}", f"~{MARK}", "+@all")
         try:
             with pytest.raises(SlotMoving):
                 with_store(owned.replace("://", "://half:any@"), call)
