@@ -234,6 +234,14 @@ def test_another_record_than_the_applied_one_is_another_log(there: list[CommandR
     asyncio.run(run())
 
 
+def test_the_first_record_may_be_another_one_too() -> None:
+    async def run() -> None:
+        here = desk(rubbish(0), a_command(1), marks=(0, a_command(0)))
+        await here.refuses("holds another record at offset 0 than the one that Redis applied")
+
+    asyncio.run(run())
+
+
 def test_a_log_that_is_trimmed_up_to_what_is_applied_is_led_on() -> None:
     async def run() -> None:
         here = desk(a_command(5), marks=(4, a_command(4)))
@@ -346,6 +354,31 @@ def test_whom_another_owner_superseded_ends() -> None:
         assert here.log.is_paused
         assert here.store.calls == ["fence", "decide"]
         assert here.topics.events == []
+
+    asyncio.run(run())
+
+
+def test_who_lost_the_partition_sends_no_dead_letters_again_either() -> None:
+    async def run() -> None:
+        here = desk(rubbish(0), marks=(0, rubbish(0)))
+        here.store.answers["check"] = [Superseded("6")]
+        await asyncio.wait_for(here.owner.start(), 10)
+        assert here.owner.state == "superseded"
+        assert here.store.calls == ["fence", "check"]
+        assert here.topics.letters == []
+
+    asyncio.run(run())
+
+
+def test_an_idle_owner_asks_redis_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_CHECK_S", 3600)
+
+    async def run() -> None:
+        here = desk(a_command(0))
+        async with here.at_work():
+            await until(lambda: here.log.committable)
+            await everything_that_can_happen()
+        assert here.store.calls == ["fence", "decide"]
 
     asyncio.run(run())
 
