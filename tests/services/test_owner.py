@@ -529,6 +529,24 @@ def test_a_stop_waits_no_longer_than_it_was_told(idle_check_s: float, monkeypatc
     asyncio.run(run())
 
 
+def test_a_stop_gives_up_what_is_said_while_another_batch_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_CHECK_S", 3600)
+
+    async def run() -> None:
+        here = desk(a_command(0))
+        here.topics.may_send.clear()
+        here.owner.start()
+        await until(lambda: here.topics.sending)
+        here.store.hanging = {"decide"}
+        here.log.records.append(a_command(1))
+        await until(lambda: here.store.calls.count("decide") == 2)
+        await asyncio.wait_for(here.owner.stop(within_s=0.01), 10)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert here.topics.events == []
+
+    asyncio.run(run())
+
+
 def test_an_owner_that_never_began_can_be_stopped() -> None:
     async def run() -> None:
         here = desk()
