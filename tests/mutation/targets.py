@@ -49,7 +49,7 @@ TARGETS = {
     ),
     "lua": Target(
         _lua("commands/*", "decide_batch", "includes/*"),
-        (*_DECISIONS, *_core("forgetting", "store"), *_ON_VALKEY),
+        (*_DECISIONS, *_core("batches", "forgetting", "invented", "state", "store"), *_ON_VALKEY),
     ),
     "scripts": Target(
         _lua("check", "clear", "fence", "load", "mark", "read_*"),
