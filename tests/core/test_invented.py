@@ -81,3 +81,13 @@ def test_an_invented_department_costs_some_bytes_and_no_key(every_redis: str) ->
             store.decide_batch([check_in(f"dep-{number:06d}", "c") for number in range(first, first + 500)])
         assert redis.dbsize() == keys
         assert redis.memory_usage("opd{0}:v", samples=0) / 20_100 < MOST_BYTES
+
+
+def test_a_department_that_registers_a_doctor_is_a_short_record_no_more(redis_url: str) -> None:
+    named = {"facility_id": "h", "department_id": "d"}
+    with StoreEngine(redis_url) as store, Redis.from_url(redis_url) as redis:
+        store.decide(make_command("CheckIn", "c1", {**named, "token_id": "h.d.20261123.1"}), 1_795_435_200_000)
+        assert len(list(redis.scan_iter("*:v"))) == 1
+        doctor = {**named, "doctor_id": "a", "name": "A", "schedule": []}
+        store.decide(make_command("RegisterDoctor", "c2", doctor), 1_795_435_200_000)
+        assert not list(redis.scan_iter("*:v"))
