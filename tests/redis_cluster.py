@@ -60,11 +60,18 @@ def masters_of(servers: list[ValkeyServer]) -> list[ValkeyServer]:
 
 
 def replica_of(servers: list[ValkeyServer], master: ValkeyServer) -> ValkeyServer:
-    """Give the server that follows a master."""
-    followers = (
-        replicas[0][1] for _, _, primary, *replicas in _slots(servers) if _server_at(servers, primary[1]) is master
-    )
-    return _server_at(servers, next(followers))
+    """Give a server that follows a master; one that has just been started may not be known to the others yet."""
+
+    def followers() -> list[ValkeyServer]:
+        return [
+            _server_at(servers, replica[1])
+            for _, _, primary, *replicas in _slots(servers)
+            for replica in replicas
+            if _server_at(servers, primary[1]) is master
+        ]
+
+    until(lambda: bool(followers()), "the master has a replica", timeout_s=30)
+    return followers()[0]
 
 
 def wait_until_well(servers: list[ValkeyServer]) -> None:

@@ -99,6 +99,7 @@ def test_a_replica_takes_over_from_a_master_that_was_killed(on_cluster: Settings
         until(lambda: master_of(cluster, key) is not master, "another server leads")
         report = audited(on_cluster)
     master.start()
+    wait_until_well(cluster)
     assert report.commands == len(day)
 
 
