@@ -35,6 +35,7 @@ def main() -> int:
     )
     arguments.add_argument("--only", default="", metavar="PATTERN")
     arguments.add_argument("--sample", type=int, metavar="COUNT")
+    arguments.add_argument("--jobs", type=int, default=2, metavar="COUNT", help="at the same time; %(default)s")
     arguments.add_argument("--list", action="store_true")
     arguments.add_argument("--verbose", action="store_true", help="tell of each mutant")
     options = arguments.parse_args()
@@ -54,7 +55,7 @@ def _is_as_listed(name: str, options: argparse.Namespace) -> bool:
         _say("\n".join(mutant.name for mutant in mutants))
     if options.list or not mutants:
         return True
-    forks = Forks(mutants, _say if options.verbose else lambda _: None)
+    forks = Forks(mutants, options.jobs, _say if options.verbose else lambda _: None)
     code = pytest.main([*_QUIET, *TARGETS[name].tests], plugins=[forks])
     if code != pytest.ExitCode.OK:
         _say(f"{name}: pytest ended with {code!r}")

@@ -25,7 +25,6 @@ from tests.mutation.lua import make_lua_mistake
 from tests.mutation.mutant import Mutant
 from tests.mutation.python import make_python_mistake
 
-FORKS = 2
 _MEMORY_BYTES = 4 * 2**30  # a mistake may gather without end
 # So many times what a test takes without a mistake: of the processor, however busy that is, and all in all.
 _LIMIT_FACTOR = 10.0
@@ -36,15 +35,16 @@ _FOUND, _SURVIVED, _BROKEN = 1, 0, 3
 
 
 class Forks:
-    """The pytest plugin.
+    """The pytest plugin; up to `jobs` mistakes are tried at the same time.
 
     Attributes:
         survivors: the mutants that no test found.
         killed: how many were found.
     """
 
-    def __init__(self, mutants: Sequence[Mutant], tell: Callable[[str], None]) -> None:
+    def __init__(self, mutants: Sequence[Mutant], jobs: int, tell: Callable[[str], None]) -> None:
         self._mutants = mutants
+        self._jobs = jobs
         self._tell = tell
         self._items: list[pytest.Item] = []
         self._took_s: dict[str, float] = {}
@@ -55,7 +55,7 @@ class Forks:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the tests once as they are, then with each mistake."""
         with tempfile.TemporaryDirectory(prefix="opd-mutation-") as folder, ExitStack() as stack:
-            servers = [_server(Path(folder, f"server-{number}"), stack) for number in range(FORKS)]
+            servers = [_server(Path(folder, f"server-{number}"), stack) for number in range(self._jobs)]
             self._items = session.items
             self._run_without_a_mistake(servers[0], Path(folder))
             self._items.sort(key=lambda item: self._took_s[item.nodeid])
