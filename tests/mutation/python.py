@@ -153,14 +153,16 @@ def make_python_mistake(mutant: Mutant) -> None:
 
 
 def _assign(module: ModuleType, name: str, statement: ast.stmt) -> None:
-    before = vars(module)[name]
+    names = re.findall(r"\w+", name)  # of one statement there may be several
+    before = {each: vars(module)[each] for each in names}
     try:
         exec(compile(ast.Module([statement], []), "<mutant>", "exec"), vars(module))  # noqa: S102  our own text
     except Exception as error:
         raise ImportError(f"{module.__name__} cannot be imported any more") from error
     for other in list(sys.modules.values()):
-        if vars(other).get(name, module) is before:
-            setattr(other, name, vars(module)[name])
+        for each in names:
+            if vars(other).get(each, module) is before[each]:
+                setattr(other, each, vars(module)[each])
 
 
 def _function(module: ModuleType, path: str) -> FunctionType:
