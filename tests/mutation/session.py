@@ -125,14 +125,14 @@ class _Fork:
         took_s: dict[str, float],
     ) -> None:
         self.mutant = mutant
-        read, write = os.pipe()
+        # A pipe would be full before anybody reads: what a fork tells of thousands of tests is read when it has ended.
+        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed when it is read
         sys.stdout.flush()
         self.pid = os.fork()
         if self.pid == 0:
             status = _BROKEN
             try:
-                os.close(read)
-                with os.fdopen(write, "w") as tell:
+                with self._told as tell:
                     try:
                         _make(mutant, server, folder)
                         status = _run(items, took_s, tell)
@@ -143,18 +143,17 @@ class _Fork:
                         tell.write(f"{error!r}\n")
             finally:
                 os._exit(status)
-        os.close(write)
-        self._told = os.fdopen(read)
 
     def told(self) -> list[str]:
         """Give the lines that it wrote; it has ended."""
         with self._told:
+            self._told.seek(0)
             return self._told.read().splitlines()
 
     def wait(self) -> tuple[list[str], int]:
         """Wait for its end; give what it wrote, and its exit code."""
-        told = self.told()
-        return told, os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.told(), status
 
 
 def _make(mutant: Mutant | None, server: ValkeyServer, folder: Path) -> None:
