@@ -1,7 +1,8 @@
 """Mistakes in Python: a comparison, a sign, a number, a condition turned round, a statement left out.
 
-Only what stands in functions and in a module's own constants: what pydantic, dataclasses and enums make of a class is
-made when it is imported. Texts are left alone, and so are log lines and metrics, which decide nothing.
+Only what stands in functions and in a module's own constants: what pydantic, dataclasses and enums make of a class, or
+of an `Annotated`, is made when it is imported. Texts are left alone, and so are log lines and metrics, which decide
+nothing.
 """
 
 import ast
@@ -24,6 +25,7 @@ _OPERATORS = {
 _OPERATOR = re.compile(r"is not|not in|[<>=!]=|[<>]|\bis\b|\bin\b|\band\b|\bor\b|//|\*\*|[-+*%]")
 _CALLS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 _LEFT_OUT = ast.Expr | ast.AugAssign | ast.Return | ast.Raise | ast.Continue | ast.Break | ast.Delete
+_FOR_PYDANTIC = re.compile(r"Annotated\[|__get_pydantic_")
 _DECIDES_NOTHING = re.compile(r"(await )?(log|self\._metrics|self\._rebuild)\.")
 
 
@@ -46,7 +48,8 @@ class _Edits:
         for node in ast.parse(self._text).body:
             if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-                yield from self._of(node.value, ast.unparse(target))
+                if not _FOR_PYDANTIC.match(ast.unparse(node.value)):
+                    yield from self._of(node.value, ast.unparse(target))
             else:
                 yield from self._of_functions(node, "")
 
@@ -54,7 +57,7 @@ class _Edits:
         if isinstance(node, ast.ClassDef):
             for inner in node.body:
                 yield from self._of_functions(inner, f"{path}{node.name}.")
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _FOR_PYDANTIC.match(node.name):
             self._last = node.body[-1]
             for inner in node.body:
                 yield from self._of(inner, f"{path}{node.name}")

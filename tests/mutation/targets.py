@@ -35,7 +35,7 @@ def _lua(*names: str) -> tuple[str, ...]:
 
 _ON_VALKEY = ("-k", "not [model and not model]")
 _DECISIONS = _core("conformance", "corners", "outcomes", "twins")
-_STATES = _core("differences", "loading", "state", "store")
+_STATES = _core("differences", "invented", "loading", "state", "store")
 
 TARGETS = {
     "model": Target(
