@@ -4,6 +4,7 @@ What becomes of several owners when processes, servers and networks fail is simu
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from redis.exceptions import ConnectionError as NotConnected
@@ -15,7 +16,7 @@ from schemas.events import Event
 from schemas.wire import written
 from services.allocator import owner as module
 from services.allocator.owner import LogUnavailable, TooLarge
-from services.allocator.records import NOWHERE, CommandRecord, EventPlace
+from services.allocator.records import NOWHERE, CommandRecord, EventPlace, OutRecord
 from tests.services.desk import Desk, Log, Saved, Topics, a_command, desk, everything_that_can_happen, rubbish, until
 
 
@@ -534,6 +535,15 @@ def test_a_stop_gives_up_what_is_said_while_another_batch_is_decided(monkeypatch
 
     async def run() -> None:
         here = desk(a_command(0))
+        publish = here.topics.publish_events
+
+        async def publish_and_tidy_up(records: Sequence[OutRecord]) -> None:
+            try:
+                await publish(records)
+            finally:
+                await everything_that_can_happen()
+
+        monkeypatch.setattr(here.topics, "publish_events", publish_and_tidy_up)
         here.topics.may_send.clear()
         here.owner.start()
         await until(lambda: here.topics.sending)
@@ -541,7 +551,7 @@ def test_a_stop_gives_up_what_is_said_while_another_batch_is_decided(monkeypatch
         here.log.records.append(a_command(1))
         await until(lambda: here.store.calls.count("decide") == 2)
         await asyncio.wait_for(here.owner.stop(within_s=0.01), 10)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "it is over when the stop is"
         assert here.topics.events == []
 
     asyncio.run(run())
