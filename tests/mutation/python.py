@@ -42,7 +42,7 @@ class _Edits:
         for line in text.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
         self._lines = text.splitlines()
-        self._last: ast.stmt | None = None
+        self._last: list[ast.stmt] = []
 
     def of_module(self) -> Iterator[Edit]:
         for node in ast.parse(self._text).body:
@@ -58,7 +58,7 @@ class _Edits:
             for inner in node.body:
                 yield from self._of_functions(inner, f"{path}{node.name}.")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _FOR_PYDANTIC.match(node.name):
-            self._last = node.body[-1]
+            self._last = list(_last_of(node.body[-1]))
             for inner in node.body:
                 yield from self._of(inner, f"{path}{node.name}")
 
@@ -79,7 +79,7 @@ class _Edits:
 
     def _is_all_the_same(self, node: ast.AST) -> bool:
         """Whether a function comes to its end without this statement as it does with it."""
-        return isinstance(node, ast.Return) and node is self._last and ast.unparse(node) in {"return", "return None"}
+        return isinstance(node, ast.Return) and node in self._last and ast.unparse(node) in {"return", "return None"}
 
     def _at(self, node: ast.AST) -> Iterator[tuple[int, int, str]]:  # noqa: C901, PLR0912  one case a kind of mistake
         match node:
@@ -125,6 +125,20 @@ class _Edits:
     def _offset(self, line: int, column: int) -> int:
         # ast counts bytes within a line.
         return self._starts[line - 1] + len(self._lines[line - 1].encode()[:column].decode())
+
+
+def _last_of(statement: ast.stmt) -> Iterator[ast.stmt]:
+    """Give what a function may come to its end with, where this is its last statement."""
+    match statement:
+        case ast.Match(cases=branches):
+            for branch in branches:
+                yield from _last_of(branch.body[-1])
+        case ast.If(body=body, orelse=otherwise):
+            yield from _last_of(body[-1])
+            if otherwise:
+                yield from _last_of(otherwise[-1])
+        case _:
+            yield statement
 
 
 # ------------------------------------------------------------------------------------------------------- to make it so

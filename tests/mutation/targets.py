@@ -35,7 +35,10 @@ def _lua(*names: str) -> tuple[str, ...]:
 
 _ON_VALKEY = ("-k", "not [model and not model]")
 _DECISIONS = _core("conformance", "corners", "outcomes", "twins")
-_STATES = _core("differences", "invented", "loading", "state", "store")
+_STATES = (
+    *_core("differences", "loading", "state", "store"),
+    "tests/core/test_invented.py::test_an_invented_department_is_loaded_as_it_was",
+)
 
 TARGETS = {
     "model": Target(
