@@ -252,7 +252,7 @@ def _line_of(token: TokenState, numbers: Mapping[str | None, int]) -> tuple[str,
         case Status.WAITLISTED:
             return f"w{numbers[token.pin] or ''}", turn
         case Status.CONFIRMED:
-            spared = max(0, MOST_PREEMPTED - token.times_preempted)
+            spared = MOST_PREEMPTED - token.times_preempted
             return f"c{numbers[token.doctor_id]}", turn + spared * _PREEMPTED_UNIT
         case Status.CHECKED_IN:
             return f"i{numbers[token.doctor_id]}", turn

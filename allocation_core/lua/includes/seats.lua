@@ -177,7 +177,7 @@ local function promote(department, pool, reason)
     return
   end
   while pool.waiting > 0 do
-    local next_no, next_turn, next_pin = nil, math.huge, 0
+    local next_no, next_pin, next_turn = nil, nil, math.huge
     local anyone = false
     for _, session in ipairs(pool.sessions) do
       if session.taken < session.capacity and session.away == 0 then
