@@ -57,12 +57,6 @@ class CommandEnvelope(BaseModel):
     data: DepartmentData
 
 
-def _none_twice(weekdays: list[Weekday]) -> list[Weekday]:
-    if len(set(weekdays)) != len(weekdays):
-        raise ValueError("a weekday stands twice")
-    return weekdays
-
-
 Weekdays = Annotated[
     list[Weekday],
     Field(
@@ -72,7 +66,6 @@ Weekdays = Annotated[
         examples=[["MON", "WED"]],
         json_schema_extra={"uniqueItems": True},
     ),
-    AfterValidator(_none_twice),
 ]
 
 
@@ -87,7 +80,7 @@ class ScheduleEntry(Part):
 def _one_entry_a_slot_and_weekday(schedule: list[ScheduleEntry]) -> list[ScheduleEntry]:
     worked: set[tuple[str, Weekday]] = set()
     for entry in schedule:
-        for weekday in entry.weekdays or Weekday:
+        for weekday in entry.weekdays or Weekday:  # this finds a weekday that stands twice in one entry, too
             if (entry.slot, weekday) in worked:
                 raise ValueError("a slot stands twice for one weekday")
             worked.add((entry.slot, weekday))
