@@ -11,11 +11,16 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from redis import Redis
 
 from services.settings import Settings
 from services.stack import KafkaServer, PostgresServer, ValkeyServer
+
+# How long an example takes on a busy machine says nothing.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 REDIS_SERVER = shutil.which("redis-server")
 

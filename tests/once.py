@@ -1,13 +1,21 @@
 """A pytest plugin for coverage and mutation testing: of what is tested several times over, it leaves the first.
 
-One server, for the other says the same; the first random day; and no search for what nobody thought of.
+One server, for the other says the same; the first random day; no search for what nobody thought of, and none for a
+smaller example of what failed.
 """
 
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 
 _SEARCHES = {"test_machine.py", "test_days.py"}
+
+
+def pytest_configure() -> None:
+    """Look for no smaller example."""
+    settings.register_profile("once", phases=(Phase.explicit, Phase.generate))
+    settings.load_profile("once")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
