@@ -33,7 +33,7 @@ def _lua(*names: str) -> tuple[str, ...]:
     return tuple(f"allocation_core/lua/{name}.lua" for name in names)
 
 
-_ON_VALKEY = ("-k", "not [model and not model]")
+_ON_VALKEY = ("-k", "not [model and not model] and not costs_some_bytes")
 _DECISIONS = _core("conformance", "corners", "outcomes", "twins")
 _STATES = (
     *_core("differences", "loading", "state", "store"),
