@@ -10,6 +10,7 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
+from allocation_core.calendar import date_of_day
 from allocation_core.layout import PoolHeader, SessionHeader
 from allocation_core.loading import Loading
 from allocation_core.model import Model
@@ -18,6 +19,7 @@ from allocation_core.store import NOTHING_APPLIED, Rewind, SlotStore, Unfenced
 from allocation_core.stored_state import StoredPartition
 from tests.core.days import random_commands
 from tests.core.engines import GENERATION, StoreEngine, in_batches
+from tests.core.test_corners import NINE, TODAY, Clinic
 
 
 def read_all(url: str) -> dict[str, DepartmentState]:
@@ -70,6 +72,19 @@ def test_redis_equals_the_model_along_a_random_day(seed: int, every_redis: str) 
     for name, state in expected.items():
         assert list(differences(state, stored[name])) == []
     assert stored == expected
+
+
+def test_who_waited_in_a_pool_that_is_closed_stands_in_no_line_any_more(every_redis: str) -> None:
+    model = Model()
+    with StoreEngine(every_redis) as store:
+        for engine in (model, store):
+            clinic = Clinic(engine)
+            clinic.register("a", 0, NINE)
+            clinic.request("p1")
+            clinic.request("p2", pin="a")
+            closed = clinic.say("CloseSlot", date=date_of_day(TODAY), slot=NINE)
+            assert closed == ["SlotClosed", "TokenExpired 1", "TokenExpired 2"]
+        assert read_all(every_redis) == states_of(model)
 
 
 @pytest.mark.parametrize("seed", range(4))
