@@ -35,10 +35,10 @@ def a_saved_state(department: str = "s", *doctors: str) -> DepartmentState:
 
 
 def a_department_with_keys(owned: str) -> None:
-    """Let number 1 be in use, with more keys than one call frees."""
+    """Let number 1 be in use, with more keys than one call can free."""
     written(owned, departments="1")
     with SyncRedis.from_url(owned) as redis:
-        redis.mset({f"{PARTITION}:1:{number}": "x" for number in range(1100)})
+        redis.mset({f"{PARTITION}:1:{number}": "x" for number in range(9000)})
 
 
 @pytest.mark.parametrize(
