@@ -187,5 +187,7 @@ def _function(module: ModuleType, path: str) -> FunctionType:
     for name in path.split("."):
         found = vars(found)[name]
     while not isinstance(found, FunctionType):
-        found = getattr(found, "__func__", None) or getattr(found, "fget", None) or found.__wrapped__
+        # A method of the class, a property, a cached one, or what a decorator keeps of it.
+        held = (getattr(found, name, None) for name in ("__func__", "fget", "func", "__wrapped__"))
+        found = next(each for each in held if each is not None)
     return found
