@@ -381,6 +381,20 @@ def test_a_script_that_cannot_reach_all_keys_changes_nothing(call: Ask, owned: s
     assert everything(owned) == before
 
 
+def test_a_redis_that_forgot_the_scripts_is_given_them_again(owned: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        await redis.script_flush()
+        await decide(store, APPLIED + 1, expected=APPLIED)
+        await redis.script_flush()
+        assert (await store.fence(OWNED)).applied == APPLIED + 1
+
+    with_store(owned, ask)
+
+
+def test_a_record_s_digest_is_the_one_that_other_versions_stored() -> None:
+    assert record_digest(b"k", b"v") == b"daaf62ccb12016b645e06a7a2760080b"
+
+
 def test_a_record_s_digest_tells_key_from_value() -> None:
     records = [(None, None), (b"a", None), (None, b"a"), (b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"b", b"a")]
     assert len({record_digest(key, value) for key, value in records}) == len(records)
