@@ -91,6 +91,17 @@ def test_a_loaded_state_takes_the_place_of_the_one_before(generation: int | None
     with_store(owned, ask)
 
 
+def test_what_contradicts_the_rest_is_told_to_who_asks_for_it(owned: str) -> None:
+    async def ask(_store: SlotStore, redis: Redis) -> None:
+        await Loading(redis, 0, offset=APPLIED + 1).load([a_saved_state("s", "one")], b"saved")
+        await redis.delete(f"{PARTITION}:1:s")
+        stored = StoredPartition(redis, 0)
+        assert len((await stored.read("h/s", indexes=True)).faults) == 1
+        assert (await stored.read("h/s", indexes=False)).faults == []
+
+    with_store(owned, ask)
+
+
 def test_a_large_department_is_loaded_in_several_calls(owned: str) -> None:
     saved = a_saved_state("s", "one")
     saved.commands = {number.to_bytes(16, "big"): CommandState(b"c" * 16, 20_780, None) for number in range(2500)}

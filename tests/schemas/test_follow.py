@@ -159,7 +159,7 @@ def test_what_cannot_follow_is_a_contradiction_though_its_bytes_are_forgotten() 
     for sequence in (1, 2, 3):
         follower.take(*told("ent", sequence, offset=sequence * 10))
     for sequence, offset, partition in ((4, 30, 3), (4, 5, 3), (4, 40, 2), (2, 31, 3)):
-        with pytest.raises(Contradiction) as found:
+        with pytest.raises(Contradiction, match=f"^blr1/ent, sequence {sequence}: ") as found:
             follower.take(*told("ent", sequence, offset, partition=partition))
         assert (found.value.department, found.value.sequence) == ("blr1/ent", sequence)
     assert follower.take(*told("ent", 4, offset=31))
