@@ -165,17 +165,18 @@ def test_what_cannot_follow_is_a_contradiction_though_its_bytes_are_forgotten() 
     assert follower.take(*told("ent", 4, offset=31))
 
 
-def test_a_gap_that_was_closed_since_leads_nobody_back() -> None:
+@pytest.mark.parametrize("came_since", [(2,), (2, 3), (2, 3, 4)])
+def test_a_gap_that_was_closed_since_leads_nobody_back(came_since: tuple[int, ...]) -> None:
     follower = Follower()
     follower.take(*told("ent", 1, offset=10))
     with pytest.raises(Gap) as found:
         follower.take(*told("ent", 3, offset=30))
-    for sequence in (2, 3, 4):
+    for sequence in came_since:
         assert follower.take(*told("ent", sequence, offset=sequence * 10))
     before = follower.state()
     follower.skip_to(found.value)
     assert follower.state() == before
-    assert follower.take(*told("ent", 4, offset=40)) is None
+    assert follower.take(*told("ent", came_since[-1], offset=came_since[-1] * 10)) is None
 
 
 def test_events_are_numbered_from_one() -> None:
