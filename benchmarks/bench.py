@@ -26,11 +26,11 @@ from benchmarks.kafka import (
     preload,
     read,
 )
-from benchmarks.peers.postgres import URL, Postgres
+from benchmarks.peers.postgres import URL, empty
 from benchmarks.workload import Sent, workload
 from services.allocator.kafka import partitioner
 from services.settings import Settings
-from services.stack import Stack
+from services.stack import PostgresServer, Stack
 from services.stack.process import Process
 from services.stack.system import environment
 
@@ -170,9 +170,9 @@ class Bench:
         self._cleanup.close()
 
     @cached_property
-    def postgres(self) -> Postgres:
+    def postgres(self) -> PostgresServer:
         """A PostgreSQL, started when it is first asked for."""
-        server = Postgres(self.folder)
+        server = PostgresServer(self.folder)
         self._cleanup.callback(server.stop)
         server.start()
         return server
@@ -256,8 +256,8 @@ class Bench:
                 redis.flushall()
             servers["redis"] = self.stack.pids["redis"]
         elif contender.store == "postgres":
-            await self.postgres.empty()
-            servers["postgres"] = self.postgres.pid
+            await empty(self.postgres.url)
+            servers["postgres"] = self.postgres.process.pid
             extra[URL] = self.postgres.url
         process = Process(contender.title, self.folder / f"{settings.consumer_group}.log")
         start = partial(process.start, command, environment(settings) | extra)

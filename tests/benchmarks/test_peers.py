@@ -1,30 +1,20 @@
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
-import pytest
 
 from benchmarks.expected import compare, expected_events
 from benchmarks.peers import call_a_message, postgres_batches, postgres_rows
 from benchmarks.peers.desk import Desk
-from benchmarks.peers.postgres import Postgres
+from benchmarks.peers.postgres import empty
 from benchmarks.peers.records import Command, read, write
 from benchmarks.workload import Sent, workload
 from services.allocator.kafka import partitioner
 from services.redis import connect_redis
+from services.stack import PostgresServer
 
 PARTITIONS = 2
 DecideOne = Callable[[Command], Awaitable[list[bytes]]]
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 def commands_of(sent: Sequence[Sent]) -> list[Command]:
@@ -76,23 +66,23 @@ def test_a_lua_call_a_message_says_what_the_model_says(redis_url: str) -> None:
     asyncio.run(check())
 
 
-def test_row_locks_say_what_the_model_says(postgres: Postgres) -> None:
+def test_row_locks_say_what_the_model_says(postgres_server: PostgresServer) -> None:
     async def check() -> None:
-        await postgres.empty()
-        async with asyncpg.create_pool(postgres.url, min_size=1, max_size=1) as pool:
+        await empty(postgres_server.url)
+        async with asyncpg.create_pool(postgres_server.url, min_size=1, max_size=1) as pool:
             decide = await postgres_rows.decider(pool, {0: 0, 1: 0})
             await check_one_by_one(decide, list(workload(700, departments=1)))
 
     asyncio.run(check())
 
 
-def test_what_batches_keep_is_what_a_successor_goes_on_from(postgres: Postgres) -> None:
+def test_what_batches_keep_is_what_a_successor_goes_on_from(postgres_server: PostgresServer) -> None:
     sent = list(workload(3_000, departments=2))
     commands, half = commands_of(sent), 1_500
 
     async def store_and_load(desks: dict[bytes, Desk]) -> dict[bytes, Desk]:
-        await postgres.empty()
-        async with asyncpg.create_pool(postgres.url, min_size=1, max_size=1) as pool:
+        await empty(postgres_server.url)
+        async with asyncpg.create_pool(postgres_server.url, min_size=1, max_size=1) as pool:
             await pool.execute(postgres_batches.TABLES)
             for partition in range(PARTITIONS):
                 own = {command.key for command in commands if command.partition == partition}
