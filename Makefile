@@ -18,7 +18,7 @@ demo: $(READY) ## a simulated day through the real system, shown live and audite
 
 test: $(READY) ## every test; needs no server of yours
 	@$(BIN)/python -m services.stack
-	@$(BIN)/python -m pytest $(OPTIONS)
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(OPTIONS)
 
 simulate-faults: $(READY) ## 20,000 simulated schedules of faults; OPTIONS=FIRST:LAST, ="FIRST:LAST redis" on a real one, or =SEED with its story
 	@$(BIN)/python -m tests.faults $(or $(OPTIONS),0:20000)
