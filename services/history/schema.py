@@ -1,4 +1,4 @@
-"""The schema of the history in PostgreSQL: made and led on by Alembic, never taken back."""
+"""Schemas in PostgreSQL, the history's and others': made and led on by Alembic, never taken back."""
 
 from pathlib import Path
 
@@ -14,14 +14,20 @@ from services.errors import OpdError
 from services.history.postgres import connect
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
+VERSIONS = _MIGRATIONS / "versions"
 
 
 class NewerSchema(OpdError):  # noqa: N818  it is what it is
     """The schema was made by a later version of `opd`; nothing was touched."""
 
 
-async def migrate(url: str, schema: str) -> str:
+async def migrate(url: str, schema: str, versions: Path = VERSIONS) -> str:
     """Make the schema, or lead it on to this version's; give its revision.
+
+    Args:
+        url: of the PostgreSQL.
+        schema: its name there.
+        versions: the folder of its versions; the history's if left out.
 
     Raises:
         NewerSchema: it is ahead of this version.
@@ -31,13 +37,13 @@ async def migrate(url: str, schema: str) -> str:
     )
     try:
         async with engine.begin() as connection:
-            return await connection.run_sync(_upgrade, schema)
+            return await connection.run_sync(_upgrade, schema, versions)
     finally:
         await engine.dispose()
 
 
 async def drop(url: str, schema: str) -> None:
-    """Remove the schema and all that is in it."""
+    """Remove a schema and all that is in it."""
     connection = await connect(url, schema)
     try:
         await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
@@ -45,12 +51,14 @@ async def drop(url: str, schema: str) -> None:
         await connection.close()
 
 
-def _upgrade(connection: Connection, schema: str) -> str:
+def _upgrade(connection: Connection, schema: str, versions: Path) -> str:
     # One at a time: two that start together would both find nothing.
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"{schema}: schema"})
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "newline")  # a folder's name may have any other sign in it
+    config.set_main_option("version_locations", str(versions))
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
     ours = str(scripts.get_current_head())
