@@ -29,7 +29,7 @@ class _Line(NamedTuple):
 
 
 ITSELF = None
-_STARTED_HERE = ("kafka_bootstrap_servers", "redis_url", "postgres_url", "http_host", "http_port")
+_STARTED_HERE = ("kafka_bootstrap_servers", "redis_url", "postgres_url", "vault_url", "http_host", "http_port")
 
 COMMANDS = {
     "up": _Line("services.stack.up:up", "Run the whole system on this machine until Ctrl-C.", _STARTED_HERE),
@@ -38,6 +38,8 @@ COMMANDS = {
     "history": _Line("services.history.command:COMMANDS", "Keep all that happened in PostgreSQL, to be asked in SQL."),
     "gateway": _Line("services.gateway.command:gateway", "Take commands over HTTP, and answer with their outcomes."),
     "token-for": _Line("services.gateway.command:token_for", "Print a token for a gateway in development mode."),
+    "erase": _Line("services.vault.command:erase", "Destroy what is known of a patient."),
+    "vault": _Line("services.vault.command:COMMANDS", "Wrap the vault's keys by another master key."),
     "topics": _Line(
         "services.snapshots.command:TOPICS", "Create the topics that are missing and check those that are there."
     ),

@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     redis_url: str = Field("redis://localhost:6379/0", pattern=r"^(redis|rediss|redis\+cluster|unix)://")
     postgres_url: str = Field("postgresql://opd@localhost:5432/opd", pattern=r"^postgres(ql)?://")
     history_schema: str = Field("opd", pattern="^[a-z_][a-z0-9_]{0,39}$")
+    vault_url: str | None = Field(None, pattern=r"^postgres(ql)?://")
+    vault_schema: str = Field("opd_vault", pattern="^[a-z_][a-z0-9_]{0,39}$")
+    vault_key_file: Path | None = None
     commands_topic: str = topics.COMMANDS.name
     events_topic: str = topics.EVENTS.name
     dead_letters_topic: str = topics.DEAD_LETTERS.name
@@ -33,6 +36,11 @@ class Settings(BaseSettings):
     http_port: int | None = Field(None, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
+
+    @property
+    def vault_address(self) -> str:
+        """Where the vault is: beside the history, unless it has a server or a role of its own."""
+        return self.vault_url or self.postgres_url
 
 
 class SettingError(OpdError):

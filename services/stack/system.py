@@ -20,6 +20,7 @@ from services.stack.stack import Stack
 from services.stack.state import kept_ports, replace_file
 from services.topics import ensure_topics
 
+VAULT_KEY = "vault.key"
 _READY_TIMEOUT_S = 60
 
 
@@ -125,9 +126,14 @@ class System:
         self._cleanup.close()
 
     def _point_at_the_stack(self) -> None:
-        here = {"kafka_bootstrap_servers": self._stack.kafka, "redis_url": self._stack.redis, "http_host": LOOPBACK}
+        here: dict[str, object] = {
+            "kafka_bootstrap_servers": self._stack.kafka,
+            "redis_url": self._stack.redis,
+            "http_host": LOOPBACK,
+            "vault_key_file": self.settings.vault_key_file or self._stack.folder / VAULT_KEY,
+        }
         if self._stack.postgres:
-            here["postgres_url"] = self._stack.postgres
+            here |= {"postgres_url": self._stack.postgres, "vault_url": None}
         self.settings = self.settings.model_copy(update=here)
 
     def _start_services(self) -> None:

@@ -1,0 +1,1 @@
+"""How the vault's schema came to be."""
