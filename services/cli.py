@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Annotated, Any, NamedTuple
@@ -16,7 +16,7 @@ from services.errors import OpdError
 
 
 class _Line(NamedTuple):
-    """One command: its function, its line in `opd --help`, and the settings that are not for its user to choose.
+    """One command: its function, its line in `opd --help`, and how settings begin that its user does not choose.
 
     The module is imported when the command is called, so that `opd --help` is quick. A parameter `settings` of the
     function becomes one flag for each setting of spec §5; every command has `--debug` besides. In place of a function
@@ -29,7 +29,7 @@ class _Line(NamedTuple):
 
 
 ITSELF = None
-_STARTED_HERE = ("kafka_bootstrap_servers", "redis_url", "postgres_url", "vault_url", "http_host", "http_port")
+_STARTED_HERE = ("kafka_", "redis_", "postgres_", "vault_url", "http_")
 
 COMMANDS = {
     "up": _Line("services.stack.up:up", "Run the whole system on this machine until Ctrl-C.", _STARTED_HERE),
@@ -123,14 +123,14 @@ def _alone(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _with_flags(function: Callable[..., None], without: Collection[str]) -> Callable[..., None]:
+def _with_flags(function: Callable[..., None], without: tuple[str, ...]) -> Callable[..., None]:
     """Give the function `--debug`, and a flag for each setting in place of its parameter `settings`."""
     from services.settings import Settings  # noqa: PLC0415 - only for the command that runs
 
     signature = inspect.signature(function, eval_str=True)
     parameters = [parameter for name, parameter in signature.parameters.items() if name != "settings"]
     takes_settings = len(parameters) < len(signature.parameters)
-    names = [name for name in Settings.model_fields if takes_settings and name not in without]
+    names = [name for name in Settings.model_fields if takes_settings and not name.startswith(without)]
     flags = [_flag(name) for name in names]
 
     @wraps(function)

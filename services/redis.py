@@ -34,6 +34,11 @@ class Cluster(RedisCluster):
             raise NotConnected(f"the cluster cannot be reached, or its slots are being moved: {error}") from error
 
 
+def is_cluster(url: str) -> bool:
+    """Say whether an address is a cluster's: `redis+cluster://`, or `rediss+cluster://` with TLS."""
+    return url.partition(":")[0].endswith("+cluster")
+
+
 def connect_redis(url: str) -> RedisNode | RedisCluster:
     """Give a client that sends each command once: a script whose reply was lost is asked about, not sent again."""
     options: dict[str, Any] = {
@@ -41,6 +46,6 @@ def connect_redis(url: str) -> RedisNode | RedisCluster:
         "socket_connect_timeout": 2.0,
         "retry": Retry(NoBackoff(), 0),
     }
-    if url.startswith("redis+cluster://"):
-        return Cluster.from_url(url.replace("redis+cluster", "redis", 1), **options)
+    if is_cluster(url):
+        return Cluster.from_url(url.replace("+cluster", "", 1), **options)
     return RedisNode.from_url(url, **options)

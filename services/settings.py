@@ -10,16 +10,31 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas import topics
 from services.errors import OpdError
+from services.security import complete_addresses, security_faults
 
 
 class Settings(BaseSettings):
-    """Where the servers are and what the topics are called; a wrong value raises pydantic's ValidationError."""
+    """Where the servers are and what the topics are called; a wrong value raises pydantic's ValidationError.
 
-    model_config = SettingsConfigDict(env_prefix="OPD_", extra="ignore", frozen=True)
+    An empty variable counts as one that is not set. How Kafka lets one in is worked out by `kafka.kafka_client`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="OPD_", extra="ignore", frozen=True, env_ignore_empty=True)
 
     kafka_bootstrap_servers: str = "localhost:9092"
-    redis_url: str = Field("redis://localhost:6379/0", pattern=r"^(redis|rediss|redis\+cluster|unix)://")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_ca_file: Path | None = None
+    kafka_certificate_file: Path | None = None
+    kafka_key_file: Path | None = None
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str | None = None
+    kafka_password_file: Path | None = None
+    redis_url: str = Field("redis://localhost:6379/0", pattern=r"^(rediss?(\+cluster)?|unix)://")
+    redis_ca_file: Path | None = None
+    redis_password_file: Path | None = None
     postgres_url: str = Field("postgresql://opd@localhost:5432/opd", pattern=r"^postgres(ql)?://")
+    postgres_ca_file: Path | None = None
+    postgres_password_file: Path | None = None
     history_schema: str = Field("opd", pattern="^[a-z_][a-z0-9_]{0,39}$")
     vault_url: str | None = Field(None, pattern=r"^postgres(ql)?://")
     vault_schema: str = Field("opd_vault", pattern="^[a-z_][a-z0-9_]{0,39}$")
@@ -52,20 +67,28 @@ class SettingError(OpdError):
 def read_settings(flags: Mapping[str, object] | None = None) -> Settings:
     """The settings of the environment; `flags`, by the settings' own names, win.
 
+    What the files of Redis and PostgreSQL hold or name stands in their URLs then, so that an address is all one needs.
+
     Raises:
-        SettingError: a value is wrong; names the flag or the variable.
+        SettingError: a value is wrong, or a file cannot be read; names the flag or the variable.
     """
     flags = flags or {}
+
+    def variable(name: str) -> str:
+        return f"--{name.replace('_', '-')}" if name in flags else f"OPD_{name.upper()}"
+
     try:
-        return Settings(**flags)  # type: ignore[arg-type] # pydantic judges the values
+        settings = Settings(**flags)  # type: ignore[arg-type] # pydantic judges the values
     except ValidationError as error:
         wrong = []
         for each in error.errors():
             name = str(each["loc"][0])
-            variable = f"--{name.replace('_', '-')}" if name in flags else f"OPD_{name.upper()}"
             value = "" if name.endswith("_url") else f" ({each['input']!r})"  # a URL may hold a password
-            wrong.append(f"{variable}{value}: {each['msg']}")
+            wrong.append(f"{variable(name)}{value}: {each['msg']}")
         raise SettingError("; ".join(wrong)) from error
+    if faults := [f"{variable(name)}: {fault}" for name, fault in security_faults(settings)]:
+        raise SettingError("; ".join(faults))
+    return settings.model_copy(update=complete_addresses(settings))
 
 
 def without_password(url: str) -> str:

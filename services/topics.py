@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from schemas import topics as contract
 from services.errors import OpdError
+from services.kafka import kafka_client
 from services.settings import Settings
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -109,7 +110,7 @@ def topics(
 async def _admin(settings: Settings, timeout_s: float) -> AsyncIterator[AIOKafkaAdminClient]:
     servers = settings.kafka_bootstrap_servers
     await _wait_for_kafka(servers, timeout_s)
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    admin = AIOKafkaAdminClient(**kafka_client(settings))
     try:
         await admin.start()
         yield admin

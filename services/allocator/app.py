@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from faststream import AckPolicy
 from faststream.asgi import AsgiFastStream, AsgiResponse, get
 from faststream.kafka import KafkaBroker
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 from faststream.specification import AsyncAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -19,6 +20,7 @@ from services.allocator.kafka import Publisher, TailReader, partitioner
 from services.allocator.lost_connections import report_lost_connections
 from services.allocator.metrics import AllocatorMetrics
 from services.errors import OpdError
+from services.kafka import kafka_client
 from services.record_batches import read_any_batch
 from services.redis import connect_redis
 from services.settings import Settings
@@ -53,7 +55,8 @@ class Allocator:
         self._tails = TailReader(settings)
         self._publisher = Publisher(settings)
         self._metrics = AllocatorMetrics()
-        self._broker = KafkaBroker(settings.kafka_bootstrap_servers.split(","), logger=None, graceful_timeout=None)
+        servers = settings.kafka_bootstrap_servers.split(",")
+        self._broker = KafkaBroker(servers, security=_security(settings), logger=None, graceful_timeout=None)
         self.group = Group(
             settings,
             redis=self._redis,
@@ -148,6 +151,16 @@ class Allocator:
 
     async def _show_metrics(self, _scope: Any) -> AsgiResponse:
         return AsgiResponse(generate_latest(self._metrics.registry), 200, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _security(settings: Settings) -> BaseSecurity:
+    """What `kafka_client` says, in FastStream's words."""
+    client = kafka_client(settings)
+    tls: dict[str, Any] = {"ssl_context": client.get("ssl_context"), "use_ssl": "ssl_context" in client}
+    if "sasl_mechanism" not in client:
+        return BaseSecurity(**tls)
+    kinds = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    return kinds[client["sasl_mechanism"]](client["sasl_plain_username"], client["sasl_plain_password"], **tls)
 
 
 def _answer(ask: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]) -> Callable[[Any], Awaitable[AsgiResponse]]:

@@ -15,6 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from services.allocator.feed import CommandFeed
 from services.allocator.owner import LogBounds, LogUnavailable, TooLarge
 from services.allocator.records import NOWHERE, CommandRecord, EventPlace, OutRecord, dead_letter_source, event_place
+from services.kafka import kafka_client
 from services.record_batches import read_any_batch
 from services.settings import Settings
 
@@ -56,7 +57,7 @@ class TailReader:
     def __init__(self, settings: Settings) -> None:
         read_any_batch()
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
+            **kafka_client(settings),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -161,7 +162,7 @@ class Publisher:
 
     async def _started(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            **kafka_client(self._settings),
             enable_idempotence=True,
             acks="all",
             max_batch_size=EVENTS_A_SEND_BYTES,

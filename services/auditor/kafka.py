@@ -18,6 +18,7 @@ from services.auditor.records import Kind, Record
 from services.auditor.redis import RedisSystem
 from services.auditor.report import Report
 from services.errors import OpdError
+from services.kafka import kafka_client
 from services.record_batches import read_any_batch
 from services.settings import Settings
 from services.snapshots.file import Snapshot, newest_snapshots
@@ -138,7 +139,7 @@ class KafkaLog:
         """Give a consumer that belongs to no group."""
         read_any_batch()
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            **kafka_client(self._settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=_FETCH_BYTES,

@@ -18,6 +18,7 @@ from allocation_core.store import partition_key
 from services.errors import OpdError
 from services.history.postgres import LOST
 from services.history.schema import drop
+from services.redis import is_cluster
 from services.settings import Settings
 from services.stack.progress import Progress
 from services.stack.stack import Stack
@@ -173,6 +174,6 @@ def _refuse_a_used_redis(url: str) -> None:
 
 
 def _connect(url: str) -> Redis | RedisCluster:
-    if url.startswith("redis+cluster://"):
-        return RedisCluster.from_url(url.replace("redis+cluster", "redis", 1))
+    if is_cluster(url):
+        return RedisCluster.from_url(url.replace("+cluster", "", 1))
     return Redis.from_url(url)

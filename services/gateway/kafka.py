@@ -16,6 +16,7 @@ from services.allocator.kafka import TailReader, partitioner
 from services.allocator.owner import LogUnavailable
 from services.gateway.feed import EventFeed, Record
 from services.gateway.said import EventPlace, Place, place_of
+from services.kafka import kafka_client
 from services.settings import Settings
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -144,7 +145,7 @@ class KafkaLog:
 
     async def _started(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            **kafka_client(self._settings),
             enable_idempotence=True,
             acks="all",
             request_timeout_ms=int(SENT_WITHIN_S * 1000),
@@ -189,9 +190,7 @@ async def _answers_in_time() -> AsyncIterator[None]:
 @asynccontextmanager
 async def hearing(settings: Settings, partitions: int, feed: EventFeed) -> AsyncIterator[None]:
     """Have the feed hear all partitions of the events topic from now on."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap_servers, enable_auto_commit=False, auto_offset_reset="latest"
-    )
+    consumer = AIOKafkaConsumer(**kafka_client(settings), enable_auto_commit=False, auto_offset_reset="latest")
     task: asyncio.Task[None] | None = None
     try:
         await consumer.start()

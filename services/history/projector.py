@@ -16,6 +16,7 @@ from services.history.partition import Partition, digest
 from services.history.postgres import LOST, connect
 from services.history.rows import Rows
 from services.history.store import Batch, OtherLog, Overtaken, load, write
+from services.kafka import kafka_client
 from services.record_batches import read_any_batch
 from services.settings import Settings
 
@@ -119,7 +120,7 @@ class Projector:
         """Give a consumer that belongs to no group: where to go on stands in PostgreSQL."""
         read_any_batch()
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            **kafka_client(self._settings),
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=_FETCH_BYTES,

@@ -11,6 +11,7 @@ from services.history.metrics import HistoryMetrics
 from services.history.postgres import connect, wait_for_postgres
 from services.history.projector import Projector
 from services.history.schema import migrate
+from services.kafka import kafka_client
 from services.settings import Settings
 from services.topics import check_topics
 
@@ -85,7 +86,7 @@ async def _take_its_place(connection: asyncpg.Connection, beside: Settings, sche
 
 async def _ends(settings: Settings, partitions: int) -> dict[int, int]:
     places = [TopicPartition(settings.events_topic, number) for number in range(partitions)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**kafka_client(settings), enable_auto_commit=False)
     try:
         await consumer.start()
         return {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}

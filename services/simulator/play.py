@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from schemas.wire import CONTENT_TYPE
 from services.errors import OpdError
+from services.kafka import kafka_client
 from services.settings import Settings
 from services.simulator.day import Day
 from services.simulator.department import Posting
@@ -250,9 +251,8 @@ class _Wire:
 
 @asynccontextmanager
 async def _wire(settings: Settings, partitions: int, timeout_s: float) -> AsyncIterator[_Wire]:
-    servers = settings.kafka_bootstrap_servers
-    producer = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True, acks="all")
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, auto_offset_reset="latest")
+    producer = AIOKafkaProducer(**kafka_client(settings), enable_idempotence=True, acks="all")
+    consumer = AIOKafkaConsumer(**kafka_client(settings), enable_auto_commit=False, auto_offset_reset="latest")
     try:
         await producer.start()
         await consumer.start()

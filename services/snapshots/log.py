@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from services.allocator.kafka import KafkaAnswers, Publisher, TailReader
 from services.allocator.owner import LogBounds, LogUnavailable
 from services.allocator.records import CommandRecord, EventPlace
+from services.kafka import kafka_client
 from services.settings import Settings
 from services.snapshots.file import SnapshotError
 
@@ -61,7 +62,7 @@ class PartitionLog:
 async def partition_logs(settings: Settings, partitions: list[int]) -> AsyncIterator[dict[int, PartitionLog]]:
     """Give the topics of partitions; Kafka's failures become SnapshotErrors."""
     tails = TailReader(settings)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(**kafka_client(settings))
     try:
         await tails.start()
         await admin.start()

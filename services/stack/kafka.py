@@ -31,7 +31,7 @@ class KafkaServer:
         process: the server's process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each may be left out
         self,
         folder: Path,
         *,
@@ -39,16 +39,19 @@ class KafkaServer:
         inherited_fds: Sequence[int] = (),
         cluster_id: str | None = None,
         settings: Mapping[str, object] | None = None,
+        format_options: Sequence[str] = (),
     ) -> None:
         """Keep data, settings and log under `folder`; `port` is a free one if not given.
 
-        Several brokers of one cluster share a `cluster_id`; `settings` are Kafka's own and win over ours.
+        Several brokers of one cluster share a `cluster_id`; `settings` are Kafka's own and win over ours;
+        `format_options` go to Kafka's tool that makes the data folder: it alone can make a first user.
         """
         self._folder = folder
         self._data = folder / "kafka"
         self._settings = folder / "kafka.properties"
         self._cluster_id = cluster_id or new_cluster_id()
         self._own_settings = settings or {}
+        self._format_options = format_options
         free_port, self._controller_port = free_ports(2)
         self._port = port or free_port
         self.address = f"{LOOPBACK}:{self._port}"
@@ -95,7 +98,7 @@ class KafkaServer:
         settings = self._folder / "kafka.format.properties"
         settings.write_text(self._properties(unfinished))
         tool = [*jvm, "kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id}", f"--config={settings}"]
-        run = subprocess.run(tool, capture_output=True, text=True, check=False)  # noqa: S603 - all ours
+        run = subprocess.run([*tool, *self._format_options], capture_output=True, text=True, check=False)  # noqa: S603 - all ours
         if run.returncode:
             lines = (run.stdout + run.stderr).splitlines()
             raise PartError(

@@ -13,6 +13,8 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
+from services.redis import is_cluster
+
 KAFKA_PROBE = "a metadata request that names a broker"
 REDIS_PROBE = "a PING"
 POSTGRES_PROBE = "a connection"
@@ -40,8 +42,8 @@ async def _brokers(bootstrap: str) -> list[object]:
 def probe_redis(url: str) -> None:
     """Raises whatever is wrong with the Redis at that URL."""
     patience = {"socket_connect_timeout": _PROBE_TIMEOUT_S, "socket_timeout": _PROBE_TIMEOUT_S}
-    if url.startswith("redis+cluster://"):
-        with RedisCluster.from_url(url.replace("redis+cluster", "redis", 1), **patience) as cluster:
+    if is_cluster(url):
+        with RedisCluster.from_url(url.replace("+cluster", "", 1), **patience) as cluster:
             cluster.ping()
     else:
         with Redis.from_url(url, retry=Retry(NoBackoff(), 0), **patience) as redis:

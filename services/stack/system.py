@@ -126,7 +126,9 @@ class System:
         self._cleanup.close()
 
     def _point_at_the_stack(self) -> None:
-        here: dict[str, object] = {
+        # What a shell says of another Kafka's passwords and certificates is not of this one.
+        here = {name: field.default for name, field in Settings.model_fields.items() if name.startswith("kafka_")}
+        here |= {
             "kafka_bootstrap_servers": self._stack.kafka,
             "redis_url": self._stack.redis,
             "http_host": LOOPBACK,
@@ -162,8 +164,8 @@ def _names(service: Service) -> list[str]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The settings as the environment of a process of ours."""
-    return {f"OPD_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value is not None}
+    """The settings as the environment of a process of ours; empty where not set, whatever our own environment says."""
+    return {f"OPD_{name.upper()}": "" if value is None else str(value) for name, value in settings.model_dump().items()}
 
 
 def _probe_http(url: str) -> None:
