@@ -1,6 +1,8 @@
 """What an installed package must carry besides its modules."""
 
+import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +26,13 @@ def test_every_file_that_a_module_reads_is_packaged(package: str) -> None:
         if file.is_file() and file.suffix not in {".py", ".pyc"} and NOT_READ_AT_RUN_TIME not in file.parents
     }
     assert there <= packaged
+
+
+def test_the_image_runs_the_versions_that_were_tested() -> None:
+    in_image, tested = (_locked(ROOT / name) for name in ("requirements-image.lock", "requirements.lock"))
+    assert in_image
+    assert in_image.items() <= tested.items()
+
+
+def _locked(file: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", file.read_text(), re.MULTILINE))
