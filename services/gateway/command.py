@@ -1,6 +1,7 @@
-"""`opd gateway` and `opd token-for`."""
+"""`opd gateway`, `opd token-for` and `opd make-keys`."""
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import jwt
@@ -9,8 +10,10 @@ from pydantic import ValidationError
 
 from services.errors import OpdError
 from services.gateway.identity import Identity
-from services.gateway.keys import DEVELOPMENT_ISSUER, DEVELOPMENT_SECRET
+from services.gateway.keys import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER, DEVELOPMENT_SECRET
 from services.gateway.permissions import Role
+from services.gateway.signing import make_keys as write_keys
+from services.gateway.signing import sign
 from services.settings import Settings
 
 DEFAULT_HTTP_PORT = 8100
@@ -33,8 +36,17 @@ def token_for(  # noqa: PLR0913  a claim each
     doctor: Annotated[str | None, typer.Option(help="doctor_id, for the role doctor.")] = None,
     subject: Annotated[str | None, typer.Option(help="Who; left out: the role's name.")] = None,
     hours: Annotated[float, typer.Option(min=0, help="How long it is good for.")] = 12,
+    signing_key: Annotated[
+        Path | None, typer.Option(help="Of `opd make-keys`: for gateways that trust it, by OPD_JWT_ISSUER.")
+    ] = None,
+    jwt_issuer: Annotated[
+        str | None, typer.Option(envvar="OPD_JWT_ISSUER", show_envvar=False, help="Wins over OPD_JWT_ISSUER.")
+    ] = None,
+    jwt_audience: Annotated[
+        str, typer.Option(envvar="OPD_JWT_AUDIENCE", show_envvar=False, help="Wins over OPD_JWT_AUDIENCE.")
+    ] = "opd",
 ) -> None:
-    """Print a token that a gateway in development mode takes; no other one does."""
+    """Print a token that a gateway in development mode takes, or one signed with a key."""
     said: dict[str, Any] = {
         "sub": subject or f"development-{role}",
         "role": role,
@@ -49,8 +61,24 @@ def token_for(  # noqa: PLR0913  a claim each
     except ValidationError as error:
         raise WrongClaims("; ".join(each["msg"] for each in error.errors())) from None
     now = int(time.time())
-    claims |= {"iss": DEVELOPMENT_ISSUER, "aud": "opd", "iat": now, "exp": now + int(hours * 3600)}
-    typer.echo(jwt.encode(claims, DEVELOPMENT_SECRET, algorithm="HS256", headers={"kid": "development"}))
+    claims |= {"iat": now, "exp": now + int(hours * 3600)}
+    if signing_key is None:
+        claims |= {"iss": DEVELOPMENT_ISSUER, "aud": DEVELOPMENT_AUDIENCE}
+        typer.echo(jwt.encode(claims, DEVELOPMENT_SECRET, algorithm="HS256", headers={"kid": "development"}))
+    elif jwt_issuer is None:
+        raise WrongClaims("OPD_JWT_ISSUER is not set: the gateways take tokens of the issuer that they trust alone")
+    else:
+        typer.echo(sign({**claims, "iss": jwt_issuer, "aud": jwt_audience}, signing_key))
+
+
+def make_keys(
+    *,
+    signing_key: Annotated[Path, typer.Option(help="The file to keep for oneself.", dir_okay=False)],
+    jwks: Annotated[Path, typer.Option(help="The file that gateways get, as OPD_JWT_JWKS.", dir_okay=False)],
+) -> None:
+    """Write a key that signs tokens, and what verifies them; a key that is there stays."""
+    made = write_keys(signing_key, jwks)
+    typer.echo(f"{signing_key}: {'made' if made else 'stays'}; {jwks} verifies what it signs")
 
 
 class WrongClaims(OpdError):  # noqa: N818  it is what they are

@@ -30,6 +30,7 @@ _LEAST_RSA_BITS = 2048
 # Known to all the world: who holds it may do what whoever reaches the loopback of a development machine may do anyhow.
 DEVELOPMENT_SECRET = "for development alone: everybody knows it"  # noqa: S105
 DEVELOPMENT_ISSUER = "opd-development"
+DEVELOPMENT_AUDIENCE = "opd"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 DEVELOPER = Identity(sub="development", role=Role.ADMIN, facilities="*")
 
@@ -156,7 +157,7 @@ class SettingsMisfit(OpdError):  # noqa: N818  it is what it is
 
 def _development_verifier() -> Verifier:
     keys = {"development": Key("HS256", DEVELOPMENT_SECRET)}
-    return Verifier(lambda: keys, issuer=DEVELOPMENT_ISSUER, audience="opd", anonymous=True)
+    return Verifier(lambda: keys, issuer=DEVELOPMENT_ISSUER, audience=DEVELOPMENT_AUDIENCE, anonymous=True)
 
 
 def read_jwks(document: bytes) -> dict[str, Key]:
