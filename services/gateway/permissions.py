@@ -11,6 +11,7 @@ class Role(StrEnum):
     PATIENT = "patient"
     PORTAL = "portal"
     RECEPTION = "reception"
+    KIOSK = "kiosk"
     DOCTOR = "doctor"
     ADMIN = "admin"
     AUDITOR = "auditor"
@@ -54,27 +55,27 @@ class Action(StrEnum):
     FOLLOW = "GET /events"
 
 
-_COLUMNS = (Role.PATIENT, Role.PORTAL, Role.RECEPTION, Role.DOCTOR, Role.ADMIN, Role.AUDITOR)
+_COLUMNS = (Role.PATIENT, Role.PORTAL, Role.RECEPTION, Role.KIOSK, Role.DOCTOR, Role.ADMIN, Role.AUDITOR)
 _NO, _OWN, _MASKED, _YES = Reach.NOTHING, Reach.OWN, Reach.WITHOUT_PATIENTS, Reach.ALL
 _ROWS = {
-    # Action                   patient portal   reception doctor admin auditor
-    Action.BOOK:             (_OWN, _YES,    _YES, _NO,  _YES, _NO),
-    Action.LIST_TOKENS:      (_OWN, _NO,     _YES, _OWN, _YES, _MASKED),
-    Action.READ_TOKEN:       (_OWN, _OWN,    _YES, _OWN, _YES, _MASKED),
-    Action.CANCEL:           (_OWN, _OWN,    _YES, _NO,  _YES, _NO),
-    Action.CHECK_IN:         (_NO,  _NO,     _YES, _NO,  _YES, _NO),
-    Action.NO_SHOW:          (_NO,  _NO,     _YES, _OWN, _YES, _NO),
-    Action.COMPLETE:         (_NO,  _NO,     _YES, _OWN, _YES, _NO),
-    Action.REGISTER_DOCTOR:  (_NO,  _NO,     _NO,  _NO,  _YES, _NO),
-    Action.LIST_DOCTORS:     (_YES, _YES,    _YES, _YES, _YES, _YES),
-    Action.SET_AVAILABILITY: (_NO,  _NO,     _YES, _OWN, _YES, _NO),
-    Action.SET_CAPACITY:     (_NO,  _NO,     _NO,  _NO,  _YES, _NO),
-    Action.CALL_NEXT:        (_NO,  _NO,     _YES, _OWN, _YES, _NO),
-    Action.CLOSE_SLOT:       (_NO,  _NO,     _YES, _NO,  _YES, _NO),
-    Action.READ_POOL:        (_YES, _YES,    _YES, _YES, _YES, _YES),
-    Action.LIST_DEPARTMENTS: (_YES, _YES,    _YES, _YES, _YES, _YES),
-    Action.READ_COMMAND:     (_OWN, _OWN,    _OWN, _OWN, _YES, _MASKED),
-    Action.FOLLOW:           (_OWN, _MASKED, _YES, _OWN, _YES, _MASKED),
+    # Action                  patient  portal  reception kiosk  doctor admin auditor
+    Action.BOOK:             (_OWN,    _YES,   _YES,    _MASKED, _NO,  _YES, _NO),
+    Action.LIST_TOKENS:      (_OWN,    _NO,    _YES,    _NO,     _OWN, _YES, _MASKED),
+    Action.READ_TOKEN:       (_OWN,    _OWN,   _YES,    _MASKED, _OWN, _YES, _MASKED),
+    Action.CANCEL:           (_OWN,    _OWN,   _YES,    _NO,     _NO,  _YES, _NO),
+    Action.CHECK_IN:         (_NO,     _NO,    _YES,    _MASKED, _NO,  _YES, _NO),
+    Action.NO_SHOW:          (_NO,     _NO,    _YES,    _NO,     _OWN, _YES, _NO),
+    Action.COMPLETE:         (_NO,     _NO,    _YES,    _NO,     _OWN, _YES, _NO),
+    Action.REGISTER_DOCTOR:  (_NO,     _NO,    _NO,     _NO,     _NO,  _YES, _NO),
+    Action.LIST_DOCTORS:     (_YES,    _YES,   _YES,    _YES,    _YES, _YES, _YES),
+    Action.SET_AVAILABILITY: (_NO,     _NO,    _YES,    _NO,     _OWN, _YES, _NO),
+    Action.SET_CAPACITY:     (_NO,     _NO,    _YES,    _NO,     _NO,  _YES, _NO),
+    Action.CALL_NEXT:        (_NO,     _NO,    _YES,    _NO,     _OWN, _YES, _NO),
+    Action.CLOSE_SLOT:       (_NO,     _NO,    _YES,    _NO,     _NO,  _YES, _NO),
+    Action.READ_POOL:        (_YES,    _YES,   _YES,    _YES,    _YES, _YES, _YES),
+    Action.LIST_DEPARTMENTS: (_YES,    _YES,   _YES,    _YES,    _YES, _YES, _YES),
+    Action.READ_COMMAND:     (_OWN,    _OWN,   _OWN,    _NO,     _OWN, _YES, _MASKED),
+    Action.FOLLOW:           (_OWN,    _MASKED,_YES,    _MASKED, _OWN, _YES, _MASKED),
 }  # fmt: skip
 PERMISSIONS = {action: dict(zip(_COLUMNS, row, strict=True)) for action, row in _ROWS.items()}
 
@@ -84,6 +85,7 @@ SOURCES = {
     Role.PATIENT: frozenset({Source.ONLINE}),
     Role.PORTAL: frozenset({Source.ONLINE, Source.PAID, Source.FOLLOW_UP}),
     Role.RECEPTION: frozenset(Source),
+    Role.KIOSK: frozenset({Source.WALK_IN}),
     Role.DOCTOR: frozenset[Source](),
     Role.ADMIN: frozenset(Source),
     Role.AUDITOR: frozenset[Source](),

@@ -19,7 +19,7 @@ from services.gateway.shapes import Pool, PoolSession, Waiting
 
 router = APIRouter(tags=["slots"])
 
-_OUTSIDE = {Role.PATIENT, Role.PORTAL}
+_OUTSIDE = {Role.PATIENT, Role.PORTAL, Role.KIOSK}
 
 
 @router.post(

@@ -47,7 +47,7 @@ async def book(
     if asked.source not in SOURCES[access.caller.role]:
         raise Problem(FORBIDDEN, f"the role {access.caller.role} does not ask as {asked.source}")
     outcome = await parts.writes.ask(access.caller, "RequestToken", asked, key=how.key, wait_s=how.wait_s)
-    return answered(outcome)
+    return answered(outcome, sees_patients=access.sees_patients)
 
 
 @router.post(
@@ -194,7 +194,8 @@ async def _of_token(parts: Parts, access: Access, how: How, kind: str, data: Any
     access.refuse_unless_covered(data.facility_id, data.department_id)
     if access.reach is access.reach.OWN:
         await access.own(await parts.history.token(data.token_id), parts)
-    return answered(await parts.writes.ask(access.caller, kind, data, key=how.key, wait_s=how.wait_s))
+    outcome = await parts.writes.ask(access.caller, kind, data, key=how.key, wait_s=how.wait_s)
+    return answered(outcome, sees_patients=access.sees_patients)
 
 
 def _named(model: type[BaseModel], token_id: str, more: BaseModel | None = None) -> BaseModel:
