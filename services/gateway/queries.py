@@ -48,9 +48,11 @@ DOCTORS = """
     ORDER BY first_sequence
 """
 DEPARTMENTS = """
-    SELECT facility_id, department_id, count(DISTINCT doctor_id)::int AS doctors FROM registrations
+    SELECT facility_id, department_id, count(DISTINCT doctor_id)::int AS doctors,
+        format('%s-%s-%s', last.partition, last.command_offset, last.n) AS position
+    FROM registrations JOIN departments AS last USING (facility_id, department_id)
     WHERE facility_id = $1 AND ($2::text[] IS NULL OR department_id = ANY($2))
-    GROUP BY facility_id, department_id
+    GROUP BY facility_id, department_id, last.partition, last.command_offset, last.n
     ORDER BY department_id
     LIMIT 1000
 """

@@ -88,10 +88,16 @@ class TokenStory(Token):
     story: list[TokenEvent]
 
 
+class ListedToken(Token):
+    """A token as it stands now."""
+
+    checked_in_at: Annotated[datetime | None, Field(description="When the patient came; left out: not yet.")] = None
+
+
 class TokenPage(BaseModel):
     """Some tokens, in the order of department, date and number."""
 
-    tokens: list[Token]
+    tokens: list[ListedToken]
     next: Annotated[str | None, Field(description="The `cursor` of the next page, if there is one.")] = None
 
 
@@ -117,6 +123,14 @@ class Department(BaseModel):
     facility_id: FacilityId
     department_id: DepartmentId
     doctors: Annotated[int, Field(description="How many.", examples=[12])]
+    position: Annotated[
+        str,
+        Field(
+            description="Its last event to be seen here: what is read after this, and GET /events behind it "
+            "(Last-Event-ID), leave nothing out.",
+            examples=["3-1207-0"],
+        ),
+    ]
 
 
 class Departments(BaseModel):

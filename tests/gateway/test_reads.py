@@ -45,12 +45,29 @@ def test_doctors_and_departments(in_world: Run) -> None:
     async def run(world: World) -> None:
         await world.register()
         await world.register("dr-iyer")
+        last = await world.put("/doctors/dr-iyer/availability", {**POOL, "available": True})
         await world.book("p1", department_id="unheard-of")
         doctors = await world.get("/doctors?facility_id=blr1&department_id=cardiology")
         assert [doctor["doctor_id"] for doctor in doctors.json()["doctors"]] == ["dr-rao", "dr-iyer"]
         assert doctors.json()["doctors"][0]["schedule"] == [{"slot": SLOT, "capacity": 2}]
         departments = await world.get("/departments?facility_id=blr1")
-        assert departments.json() == {"departments": [{**WHERE, "doctors": 2}]}
+        assert departments.json() == {
+            "departments": [{**WHERE, "doctors": 2, "position": last.headers["OPD-Position"]}]
+        }
+
+    in_world(run)
+
+
+def test_a_listed_token_tells_when_the_patient_came(in_world: Run) -> None:
+    async def run(world: World) -> None:
+        await world.register(capacity=1)
+        for patient in ("p1", "p2", "p3"):
+            await world.book(patient)
+        for number in (1, 3):
+            await world.post(f"/tokens/blr1.cardiology.20261123.{number}/check-in")
+        tokens = (await world.get("/tokens?facility_id=blr1")).json()["tokens"]
+        assert [each["status"] for each in tokens] == ["CHECKED_IN", "WAITLISTED", "WAITLISTED"]
+        assert ["checked_in_at" in each for each in tokens] == [True, False, True], "waiting for a seat in the hall"
 
     in_world(run)
 

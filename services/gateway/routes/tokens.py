@@ -19,7 +19,7 @@ from services.gateway.parts import Parts, TheParts
 from services.gateway.permissions import SOURCES, Action
 from services.gateway.problems import FORBIDDEN, INVALID_REQUEST, FieldFault, Problem
 from services.gateway.requests import AT_POSITION, TOKEN_PATH, AsAsked, How, answered, body, department_of
-from services.gateway.shapes import CancelBody, TokenEvent, TokenPage, TokenStory
+from services.gateway.shapes import CancelBody, ListedToken, TokenEvent, TokenPage, TokenStory
 
 router = APIRouter(tags=["tokens"])
 
@@ -186,7 +186,10 @@ async def list_tokens(  # noqa: PLR0913, PLR0917  its filters
         f"ORDER BY department_id, date, token_no LIMIT {limit + 1}",
         *values,
     )
-    tokens = [_token(row, sees_patients=access.sees_patients) for row in rows[:limit]]
+    tokens = [
+        ListedToken(**_token(row, sees_patients=access.sees_patients).model_dump(), checked_in_at=row["checked_in_at"])
+        for row in rows[:limit]
+    ]
     return TokenPage(tokens=tokens, next=_cursor(tokens[-1]) if len(rows) > limit else None)
 
 
