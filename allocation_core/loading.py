@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from secrets import token_hex
 from typing import Any
 
+from allocation_core.digests import department_digest
 from allocation_core.layout import Write, header_of, invented, writes
 from allocation_core.scripts import load_script
 from allocation_core.state import DepartmentState
@@ -44,7 +45,7 @@ class Loading:
 
     async def _write(self, state: DepartmentState) -> None:
         if record := invented(state):
-            await self._call("invented", state.name, record.pack())
+            await self._call("invented", department_digest(state.name), record.pack())
             return
         header = header_of(state, 0)
         number = await self._call("department", state.name, *header[1:])

@@ -70,7 +70,8 @@ class DepartmentState:
     """One department.
 
     Attributes:
-        name: `{facility_id}/{department_id}`.
+        name: `{facility_id}/{department_id}`; where it comes from Redis or a snapshot and has no doctor, it may be the
+            hexadecimal `department_digest` of that, which is all that is kept there.
         day: R3's day as days since 1970-01-01; -1 before the first command.
         sequence: the number of its last event.
         arrivals: how many tokens it has issued.

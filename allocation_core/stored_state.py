@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from allocation_core.digests import department_digest
 from allocation_core.layout import Header, Invented, Layout, contradictions
 from allocation_core.scripts import load_script
 from allocation_core.state import DepartmentState
@@ -41,30 +42,31 @@ class StoredPartition:
         return Marks(int(applied or -1), digest or b"", half == b"1")
 
     async def departments(self) -> AsyncIterator[str]:
-        """Name each department that is there from the first call to the last, once."""
+        """Name each department that is there from the first call to the last, once; one may be named by its digest."""
         seen: set[bytes] = set()
         # One that moves meanwhile moves from the first to the second.
-        for key in (f"{self._key}:v", f"{self._key}:d"):
+        for key, name_of in ((f"{self._key}:v", bytes.hex), (f"{self._key}:d", bytes.decode)):
             cursor = None
             while cursor != 0:
                 reply = await self._redis.execute_command("HSCAN", key, cursor or 0, "COUNT", 100)
                 cursor = int(reply[0])
-                for name in reply[1]:
-                    if name not in seen:
-                        seen.add(name)
-                        yield name.decode()
+                for name in map(name_of, reply[1]):
+                    digest = department_digest(name)
+                    if digest not in seen:
+                        seen.add(digest)
+                        yield name
 
     async def read(self, name: str, *, indexes: bool = False) -> StoredDepartment:
         """Read one department in one call.
 
         Args:
-            name: `{facility_id}/{department_id}`.
+            name: as `departments` gives it, or `{facility_id}/{department_id}`.
             indexes: look besides whether what follows from the rest does.
 
         Raises:
             OtherVersion: another layout is stored.
         """
-        reply = await run_script(self._redis, self._key, _READ_DEPARTMENT, name, int(indexes))
+        reply = await run_script(self._redis, self._key, _READ_DEPARTMENT, name, department_digest(name), int(indexes))
         _, applied, digest, half, departments, header, *keys = reply
         marks = Marks(int(applied), digest, half == b"1")
         if not header:

@@ -4,7 +4,7 @@
 -- again. One that clears before or meanwhile, a flush, or another loading takes the name away: this one is refused.
 -- KEYS: the partition. ARGV: the loading's name, its offset, generation or "" for who is no owner, the step, then
 --   "begin": nothing; gives the highest number that was used
---   "invented": key and record, as includes/invented.lua keeps it
+--   "invented": digest of the key and record, as includes/invented.lua keeps them
 --   "department": key, day, sequence, arrivals, doctors, first bucket; gives the department's number
 --   "write": number, then for each key: how many arguments, Redis' word, what comes after the prefix, the arguments
 --   "end": digest of the record at the offset

@@ -1,5 +1,5 @@
 -- One department's state as it stands at one offset (I9, snapshots); asked by anybody, the owner or not.
--- KEYS: the partition. ARGV: department key, "1" to read what follows from the rest too, else "0".
+-- KEYS: the partition. ARGV: department key, its digest, "1" to read what follows from the rest too, else "0".
 -- Gives {"READ", applied, digest, half, how many departments there are, header or "", then, for each key of the department that holds something, what
 -- comes after its prefix and its content: a flat list, of a sorted set with scores}, or a refusal: MOVING, VERSION. Where
 -- there is no header, what follows is the record of includes/invented.lua, if there is one.
@@ -20,7 +20,7 @@ local header = redis.call("HGET", KEYS[1] .. ":d", ARGV[1])
 local departments = redis.call("HLEN", KEYS[1] .. ":d") + redis.call("HLEN", KEYS[1] .. ":v")
 local reply = { "READ", marks[1] or "-1", marks[2] or "", marks[3] or "0", departments, header or "" }
 if not header then
-  reply[7] = redis.call("HGET", KEYS[1] .. ":v", ARGV[1]) or nil
+  reply[7] = redis.call("HGET", KEYS[1] .. ":v", ARGV[2]) or nil
   return reply
 end
 local id, today, _, _, doctors, first_bucket = cmsgpack.unpack(header)
@@ -59,7 +59,7 @@ for _, field in ipairs(redis.call("HKEYS", prefix .. "p")) do
   if day >= today - DAYS_KEPT then
     if tostring(day) == field then
       add_hash("t" .. field)
-    elseif ARGV[2] == "1" then
+    elseif ARGV[3] == "1" then
       add_lines(field)
     end
   end

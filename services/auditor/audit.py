@@ -7,6 +7,7 @@ memory goes by what a partition remembers (R3), not by the length of its log.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from aiokafka.partitioner import murmur2
 from pydantic_core import from_json
 
+from allocation_core.digests import department_digest
 from allocation_core.model import Model
 from allocation_core.state import DepartmentState, department_of, state_of
 from allocation_core.store import record_digest
@@ -83,6 +85,8 @@ class PartitionAudit:
         self._events = Merge(log, Kind.EVENTS, partition, read_event, report)
         self._letters = Merge(log, Kind.DEAD_LETTERS, partition, read_letter, report)
         self._departments: dict[bytes, Department] = {}
+        self._names: dict[bytes, tuple[str, str]] = {}  # of the model's departments, by their digests
+        self._nameless: dict[bytes, DepartmentState] = {}  # of a snapshot, until a command names them
 
     def begin_behind(self, snapshot: Snapshot) -> None:
         """Begin where a snapshot ends; what it holds is taken for true.
@@ -97,9 +101,10 @@ class PartitionAudit:
             raise SnapshotError(f"{snapshot.path.name}: it is of another log\ntry: another folder")
         self.last = record
         for state in snapshot.departments():
-            facility_id, _, department_id = state.name.partition("/")
-            self.model.departments[facility_id, department_id] = department_of(state)
-            self._departments[state.name.encode()] = Department.resumed(self._report, state, record)
+            if "/" in state.name:
+                self._resume(state, record)
+            else:
+                self._nameless[department_digest(state.name)] = state
         self._events.skip(after)
         self._letters.skip(after)
         self._report.began_behind[self._partition] = after
@@ -113,7 +118,7 @@ class PartitionAudit:
             progress(len(records))
         self._events.finish(audited)
         self._letters.finish(audited)
-        self._report.departments += len(self._departments)
+        self._report.departments += len(self._departments) + len(self._nameless)
 
     def replay_to(self, offset: int) -> Record | None:
         """Lead the model on to an offset behind those audited; give the record there, None where there is none."""
@@ -129,14 +134,18 @@ class PartitionAudit:
         return self.last if self.last is not None and self.last.offset == offset else None
 
     def departments(self) -> list[str]:
-        """Name the model's departments."""
-        return ["/".join(key) for key in self.model.departments]
+        """Name the departments, one whose name is not known by its digest."""
+        return [*("/".join(key) for key in self.model.departments), *map(bytes.hex, self._nameless)]
 
     def department(self, name: str) -> DepartmentState | None:
-        """Give the state that the model's department is in, None where it has none."""
-        facility_id, _, department_id = name.partition("/")
-        department = self.model.departments.get((facility_id, department_id))
-        return None if department is None else state_of(department)
+        """Give the state that a department is in, under the name that it is asked by, None where there is none."""
+        if len(self._names) < len(self.model.departments):
+            unknown = islice(self.model.departments, len(self._names), None)
+            self._names |= {department_digest("/".join(key)): key for key in unknown}
+        digest = department_digest(name)
+        if digest in self._names:
+            return replace(state_of(self.model.departments[self._names[digest]]), name=name)
+        return self._nameless.get(digest)
 
     def close(self) -> None:
         """Read no more."""
@@ -175,7 +184,15 @@ class PartitionAudit:
         command = read_command(record.key, record.value, record.timestamp_ms)
         if record.key is None or _partition_of(record.key, self._log.partitions) != self._partition:
             raise UnreadableRecord("not in its key's partition")
+        if self._nameless and (state := self._nameless.pop(department_digest(record.key.decode()), None)):
+            self._resume(replace(state, name=record.key.decode()), record)
         return command
+
+    def _resume(self, state: DepartmentState, record: Record) -> None:
+        """Go on with a department as a snapshot has it; `record` is shown for what was decided before."""
+        facility_id, _, department_id = state.name.partition("/")
+        self.model.departments[facility_id, department_id] = department_of(state)
+        self._departments[state.name.encode()] = Department.resumed(self._report, state, record)
 
     def _audit_answers(self, record: Record, command: Command | None, expected: list[bytes]) -> list[EventRecord]:
         """Audit what stands in the other topics; give the events that the books can be kept from."""

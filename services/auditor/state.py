@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
+from allocation_core.digests import department_digest
 from allocation_core.state import DepartmentState, differences
 from allocation_core.store import NOTHING_APPLIED, Marks, record_digest
 from allocation_core.stored_state import StoredDepartment
@@ -28,10 +29,10 @@ class ReplayedPartition(Protocol):
         """The record that was replayed last."""
 
     def department(self, name: str) -> DepartmentState | None:
-        """Give the state that the model's department is in, None where it has none."""
+        """Give the state that a department is in, under the name that it is asked by, None where there is none."""
 
     def departments(self) -> Sequence[str]:
-        """Name the model's departments."""
+        """Name the departments, one whose name is not known by its digest."""
 
     def replay_to(self, offset: int) -> Record | None:
         """Lead the model on to an offset; give the record there, None where there is none."""
@@ -73,14 +74,17 @@ class StateAudit:
         """Compare every department that either side knows, unless Redis is not where it could be compared."""
         if not self._is_there():
             return
-        compared: set[str] = set()
+        compared: set[bytes] = set()
         for name in self._names():
-            if name not in compared:
-                compared.add(name)
+            digest = department_digest(name)
+            if digest not in compared:
+                compared.add(digest)
                 if not self._compare(name):
                     return
 
     def _names(self) -> Iterator[str]:
+        # The model's first, which are no digests: under its name a department is found wherever it moves meanwhile.
+        yield from self._replayed.departments()
         yield from self._stored.departments()
         yield from self._replayed.departments()
 

@@ -18,7 +18,7 @@ from allocation_core.layout import derive
 from allocation_core.state import DepartmentState, read_state, write_state
 from services.errors import OpdError
 
-VERSION = 1
+VERSION = 2
 SUFFIX = ".opd-snapshot.gz"
 
 _COMPRESSION = 6
@@ -41,7 +41,7 @@ class Header(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["opd-snapshot"] = "opd-snapshot"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     commands_topic: str
     partition: int = Field(ge=0)
     applied: int = Field(ge=0)

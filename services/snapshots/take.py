@@ -9,12 +9,13 @@ import asyncio
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from allocation_core.model import Department
+from allocation_core.digests import department_digest
 from allocation_core.state import DepartmentState, department_of, read_state, state_of, write_state
 from allocation_core.store import NOTHING_APPLIED, Marks, record_digest
 from allocation_core.stored_state import StoredPartition
@@ -49,13 +50,13 @@ class _Spooled(NamedTuple):
         first: the offset before which nothing was read.
         marks: as of the last department.
         departments: how many there were by then, None where none was read.
-        names: those that were read.
+        digests: of the names of those that were read.
     """
 
     first: int
     marks: Marks
     departments: int | None
-    names: set[str]
+    digests: set[bytes]
 
 
 class Taking:
@@ -91,7 +92,7 @@ class Taking:
         spooled = await self._spool(spool)
         await self._refuse_another_log(spooled.marks)
         later = await self._later_commands(spooled.first, spooled.marks.applied)
-        if spooled.departments is not None and spooled.departments != len(spooled.names | later.keys()):
+        if spooled.departments is not None and spooled.departments != len(spooled.digests | later.keys()):
             raise _Moved
         header = Header(
             commands_topic=self._settings.commands_topic,
@@ -111,28 +112,28 @@ class Taking:
         if marks.applied == NOTHING_APPLIED:
             raise self._error("Redis holds no state of it", "again, when commands were decided")
         first, departments = marks.applied, None
-        names = set()
+        digests = set()
         async for name in self._stored.departments():
             read = await self._stored.read(name)
             if read.state is None or read.marks.half_written or read.marks.applied < marks.applied:
                 raise _Moved
             marks, departments = read.marks, read.departments
-            names.add(name)
+            digests.add(department_digest(name))
             spool.write(b"%d %b\n" % (marks.applied, write_state(read.state)))
-        return _Spooled(first, marks, departments, names)
+        return _Spooled(first, marks, departments, digests)
 
     async def _refuse_another_log(self, marks: Marks) -> None:
         record = await self._log.record_at(marks.applied)
         if record is None or record_digest(record.key, record.value) != marks.digest:
             raise self._error("Redis belongs to another log", "other settings of Redis or the topics")
 
-    async def _later_commands(self, after: int, up_to: int) -> dict[str, list[_Later]]:
-        """The commands from when the first department was read to when the last one was, by department."""
-        later: defaultdict[str, list[_Later]] = defaultdict(list)
+    async def _later_commands(self, after: int, up_to: int) -> dict[bytes, list[_Later]]:
+        """The commands from when the first department was read to when the last one was, by their names' digests."""
+        later: defaultdict[bytes, list[_Later]] = defaultdict(list)
         async for record in self._log.records(after, up_to):
             command = read_record(record, self._partition, self._partition_of)
             if not isinstance(command, str):
-                later[command_key(command).decode()].append(_Later(record.offset, record.timestamp, command))
+                later[department_digest(_name_in(command))].append(_Later(record.offset, record.timestamp, command))
         return later
 
     async def _committed_behind(self, applied: int, wait_s: float) -> int:
@@ -151,20 +152,25 @@ class Taking:
         return SnapshotError(f"no snapshot of partition {self._partition}: {what}\ntry: {hint}")
 
 
-def _led_on(spool: IO[bytes], later: Mapping[str, list[_Later]]) -> Iterator[DepartmentState]:
+def _led_on(spool: IO[bytes], later: Mapping[bytes, list[_Later]]) -> Iterator[DepartmentState]:
     """Give each department as it is behind the last of the later commands."""
     unseen = dict(later)
     spool.seek(0)
     for line in spool:
         applied, _, written = line.partition(b" ")
         state = read_state(written)
-        missed = [each for each in unseen.pop(state.name, ()) if each.offset > int(applied)]
-        yield _decide(department_of(state), missed) if missed else state
-    for name, commands in unseen.items():
-        yield _decide(Department(*name.split("/")), commands)
+        missed = [each for each in unseen.pop(department_digest(state.name), ()) if each.offset > int(applied)]
+        yield _decide(state, missed) if missed else state
+    for commands in unseen.values():
+        yield _decide(DepartmentState(""), commands)
 
 
-def _decide(department: Department, commands: Iterable[_Later]) -> DepartmentState:
+def _decide(state: DepartmentState, commands: Sequence[_Later]) -> DepartmentState:
+    department = department_of(replace(state, name=_name_in(commands[0].command)))
     for each in commands:
         department.decide(each.command, each.timestamp_ms)
     return state_of(department)
+
+
+def _name_in(command: Command) -> str:
+    return command_key(command).decode()

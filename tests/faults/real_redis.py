@@ -7,11 +7,13 @@ older copy comes back by RESTORE of what DUMP gave of every key after an earlier
 """
 
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ResponseError
 
 from allocation_core import store as scripts
+from allocation_core.digests import department_digest
 from allocation_core.state import DepartmentState, state_of
 from allocation_core.store import BatchedCommand, Marks, SlotStore, partition_key
 from allocation_core.stored_state import StoredPartition
@@ -76,13 +78,17 @@ class RealRedis:
 
     def holds(self, partition: int, decided: Decided) -> bool:
         """Whether the state, and all that follows from it, is what these commands lead to (I9)."""
-        departments = decided.replayed().departments.values()
-        return _at_once(self._read(partition)) == [state_of(one) for one in departments if one.day >= 0]
+        departments = [state_of(one) for one in decided.replayed().departments.values() if one.day >= 0]
+        expected = {department_digest(one.name): replace(one, name="") for one in departments}
+        return _at_once(self._read(partition)) == expected
 
-    async def _read(self, partition: int) -> list[DepartmentState | list[str] | None]:
+    async def _read(self, partition: int) -> dict[bytes, DepartmentState | list[str] | None]:
         stored = self._stored[partition]
-        found = [await stored.read(name, indexes=True) async for name in stored.departments()]
-        return [one.faults or one.state for one in found]
+        found = {name: await stored.read(name, indexes=True) async for name in stored.departments()}
+        return {
+            department_digest(name): one.faults or (one.state and replace(one.state, name=""))
+            for name, one in found.items()
+        }
 
     def flush(self) -> None:
         """Flush it."""

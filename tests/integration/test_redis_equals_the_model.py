@@ -8,6 +8,7 @@ import ormsgpack
 import pytest
 from redis import Redis
 
+from allocation_core.digests import department_digest
 from services.auditor.command import verify
 from services.auditor.kafka import audit_topics
 from services.auditor.report import Invariant, Report
@@ -56,7 +57,10 @@ BREAKS: list[tuple[Callable[[Redis], Any], str]] = [
         lambda redis: redis.hset("opd{0}:d", "h/e", redis.hget("opd{0}:d", "h/d") or b""),
         "h/e: is in Redis, but no comm",
     ),
-    (lambda redis: redis.hset("opd{0}:v", "h/i", bytes(7)), "h/i: is in Redis, but no comm"),
+    (
+        lambda redis: redis.hset("opd{0}:v", department_digest("h/i"), bytes(7)),
+        f"{department_digest('h/i').hex()}: is in Redis, but no comm",
+    ),
     (
         lambda redis: redis.hdel(f"{KEPT}t20780", "2"),
         "department h/d: is not as the model has it: tokens 2026-11-23 2 is",

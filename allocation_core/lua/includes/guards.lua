@@ -3,7 +3,7 @@
 -- <partition> hash: version, generation, applied (offset, -1 none), digest (of the applied record),
 -- half (1 while a script is at work), departments (how many there ever were), blobs (packed last offsets, see :o)
 
-local LAYOUT_VERSION = "2"
+local LAYOUT_VERSION = "3"
 
 -- Give nil where all keys of the partition are here, else {"MOVING", why}. While a cluster moves a slot key by key, both
 -- of its nodes refuse a command that names a key that they have and one that they have not. Asked before the first

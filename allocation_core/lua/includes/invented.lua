@@ -1,23 +1,33 @@
 -- Departments in which no doctor was ever registered: anybody can invent one, so they cost little (ADR 12). They have no
 -- keys of their own, but a record in one hash, until a doctor is registered or too many of their ids are to be remembered.
 --
--- <partition>:v   hash: department key -> day (3 bytes), sequence (4), then for each command id remembered (R2): the id
---                 (16) and what it was (see command_ids.lua; it led to no token)
+-- <partition>:v   hash: digest of the department key (16 bytes) -> day (3), sequence (4), then for each command id
+--                 remembered (R2): the id (16) and what it was (see command_ids.lua; it led to no token)
 
 local INVENTED, MOST_IDS = ">I3I4", 8
 local INVENTED_BYTES, ID_BYTES = 7, DIGEST_BYTES + SEEN_BYTES
 
+-- The half of SHA-1 that stands for a name, which may be longer than all the rest (department_digest in digests.py).
+local function digest_of_name(name)
+  local hex, words = redis.sha1hex(name), {}
+  for at = 1, 2 * DIGEST_BYTES, 8 do
+    words[#words + 1] = tonumber(string.sub(hex, at, at + 7), 16)
+  end
+  return struct.pack(">I4I4I4I4", unpack(words))
+end
+
 local function load_invented(departments, partition)
-  local unknown, names = {}, {}
+  local unknown, fields = {}, {}
   for _, department in ipairs(departments) do
     if not department.id then
-      unknown[#unknown + 1], names[#names + 1] = department, department.name
+      department.invented = digest_of_name(department.name)
+      unknown[#unknown + 1], fields[#fields + 1] = department, department.invented
     end
   end
-  if #names == 0 then
+  if #unknown == 0 then
     return
   end
-  for i, record in ipairs(redis.call("HMGET", partition .. ":v", unpack(names))) do
+  for i, record in ipairs(redis.call("HMGET", partition .. ":v", unpack(fields))) do
     local department = unknown[i]
     department.early = {}
     if record then
@@ -61,7 +71,7 @@ local function settle(department, partition)
     department.first_bucket = math.min(department.first_bucket, bucket)
   end
   if department.was_invented then
-    redis.call("HDEL", partition .. ":v", department.name)
+    redis.call("HDEL", partition .. ":v", department.invented)
   end
 end
 
@@ -73,7 +83,7 @@ local function save_invented(departments, partition)
       for _, id in ipairs(early_ids(department)) do
         parts[#parts + 1] = id .. department.ids[id]
       end
-      records[n + 1], records[n + 2] = department.name, table.concat(parts)
+      records[n + 1], records[n + 2] = department.invented, table.concat(parts)
       n = n + 2
     end
   end
