@@ -13,7 +13,7 @@ never appends one before an earlier one of its department. So of each department
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -65,7 +65,12 @@ class Follower:
     """
 
     def __init__(
-        self, state: Mapping[str, Any] | None = None, *, from_the_beginning: bool = True, remembered: int = REMEMBERED
+        self,
+        state: Mapping[str, Any] | None = None,
+        *,
+        from_the_beginning: bool = True,
+        remembered: int = REMEMBERED,
+        read: Callable[[bytes], AnyEvent] = read_event,
     ) -> None:
         """Begin, or go on where `state()` was taken.
 
@@ -74,12 +79,14 @@ class Follower:
             from_the_beginning: whether a department's first event must be its first ever. If not, whatever comes first
                 is taken; a repeat among it is then told as a Gap, as it cannot be known to be one.
             remembered: how many digests are kept.
+            read: `read_event`, or one that refuses more.
 
         Raises:
             ValueError: the state is none.
         """
         self._from_the_beginning = from_the_beginning
         self._remembered = remembered
+        self._read = read
         self._last = _read_state(state) if state is not None else {}
         self._digests = OrderedDict(((name, last.sequence), last.digest) for name, last in self._last.items())
 
@@ -91,7 +98,7 @@ class Follower:
             Gap: events were missed; see `skip_to`.
             Contradiction: it is no repeat of what stood there, nor what can follow it.
         """
-        event = read_event(value or b"")
+        event = self._read(value or b"")
         department = f"{event.data.facility_id}/{event.data.department_id}"
         if key != department.encode():
             raise UnreadableEvent("key does not match data")

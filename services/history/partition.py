@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord
 
 from schemas.events import AnyEvent, UnreadableEvent
 from schemas.follow import Contradiction, Follower, Gap
-from services.history.rows import Row, Rows
+from services.history.rows import Row, Rows, read_keepable
 
 
 class Position(NamedTuple):
@@ -46,7 +46,7 @@ class Partition:
             _name(row): [row["sequence"], [number, row["command_offset"], row["n"]], row["digest"]]
             for row in departments
         }
-        self._follower = Follower({"version": 1, "departments": last})
+        self._follower = Follower({"version": 1, "departments": last}, read=read_keepable)
         self._touched: set[str] = set()
 
     def take(self, records: list[ConsumerRecord[bytes, bytes]], rows: Rows) -> None:
@@ -56,7 +56,12 @@ class Partition:
             event = self._next_event(record, rows)
             if event is None:
                 continue
-            place = max(place, rows.add(event, self._day(event)))
+            partition, *found = map(int, event.id.split("-"))
+            if partition != self.number or tuple(found) <= place:
+                # Of two events that were never here the first has the lower id (spec §4): this one is forged.
+                rows.faults.append((self.number, record.offset, "its id is another event's"))
+                continue
+            place = rows.add(event, self._day(event))
         last = records[-1]
         self.position = Position(last.offset + 1, digest(last), *place)
 

@@ -16,6 +16,8 @@ from schemas.events import (
     DoctorAvailabilityChangedData,
     SlotCapacityChangedData,
     TokenEventData,
+    UnreadableEvent,
+    read_event,
 )
 
 Row = tuple[Any, ...]
@@ -79,6 +81,8 @@ _MORE: Final[dict[str, Callable[[Any], Row]]] = {
     "TokenCancelled": lambda data: (data.reason, None, None, None, None),
 }
 _NO_MORE: Final = (None,) * 5
+_NUMBERS: Final = ("token_no", "position", "taken", "over_by")
+_MAX_INTEGER, _MAX_BIGINT = 2**31 - 1, 2**63 - 1
 
 
 class Rows:
@@ -173,6 +177,24 @@ class Rows:
             self.closed_pools.append((*where, at, slot, cause[0]))
         text = data.model_dump_json(exclude_none=True, exclude={"facility_id", "department_id"})
         self.department_events.append((*said, kind, *cause, doctor_id, at, slot, text))
+
+
+def read_keepable(value: bytes) -> AnyEvent:
+    """Read an event as `read_event` does, and refuse what no allocator says and no column holds.
+
+    Raises:
+        UnreadableEvent: it is none, or a number or the time of it is beyond what there can be.
+    """
+    event = read_event(value)
+    try:
+        partition, offset, n = map(int, event.id.split("-"))
+        read_time(event.time)
+    except ValueError:
+        raise UnreadableEvent("its id or its time is none") from None
+    said = [getattr(event.data, name, None) or 0 for name in _NUMBERS]
+    if max(partition, n, *said) > _MAX_INTEGER or offset > _MAX_BIGINT:
+        raise UnreadableEvent("a number in it is larger than there can be")
+    return event
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ from services.errors import OpdError
 from services.history.partition import Partition, Position
 from services.history.rows import Row, Rows
 
-_ADDED_TO = ("token_events", "rejections", "department_events", "registrations", "closed_pools", "faults")
+_ADDED_TO = ("token_events", "rejections", "department_events", "registrations")
 
 _MOVE_ON = """
     UPDATE positions SET next_offset = $3, last_digest = $4, command_offset = $5, n = $6
@@ -41,7 +41,18 @@ _SESSION_SETTINGS = """
         capacity = coalesce(excluded.capacity, known.capacity),
         available = coalesce(excluded.available, known.available)
 """
-_CHANGED = {"session_settings": _SESSION_SETTINGS, "departments": _DEPARTMENTS}
+# The first word counts: a pool closes once, and a record's first fault leads to its others.
+_CLOSED_POOLS = """
+    INSERT INTO closed_pools SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::text[], $5::timestamptz[])
+    ON CONFLICT DO NOTHING
+"""
+_FAULTS = "INSERT INTO faults SELECT * FROM unnest($1::int[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING"
+_CHANGED = {
+    "session_settings": _SESSION_SETTINGS,
+    "departments": _DEPARTMENTS,
+    "closed_pools": _CLOSED_POOLS,
+    "faults": _FAULTS,
+}
 
 
 class OtherLog(OpdError):  # noqa: N818  it is what it is
@@ -87,7 +98,12 @@ async def write(connection: asyncpg.Connection, schema: str, batch: Batch) -> di
     rows = batch.rows
     settings = [(*key, *setting) for key, setting in rows.session_settings.items()]
     added = {table: getattr(rows, table) for table in _ADDED_TO}
-    changed = {"session_settings": settings, "departments": batch.departments}
+    changed = {
+        "session_settings": settings,
+        "departments": batch.departments,
+        "closed_pools": rows.closed_pools,
+        "faults": rows.faults,
+    }
     touched = list(rows.tokens())
     async with connection.transaction():
         for partition, (before, position) in batch.moved.items():

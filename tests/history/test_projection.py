@@ -124,6 +124,73 @@ def test_what_is_missed_or_no_event_is_told_and_holds_nobody_up(in_database: InD
     assert events == len(whole) - 1
 
 
+LARGE = b"9" * 30
+FORGED = {
+    "an offset": (b'"id":"0-', b'"id":"0-' + LARGE),
+    "a partition": (b'"id":"0-', b'"id":"' + LARGE + b"-"),
+    "a number of an event": (b'-0","source":"opd', b"-" + LARGE + b'","source":"opd'),
+    "a number of thousands of digits": (b'"id":"0-', b'"id":"0-' + b"9" * 5000),
+    "a token's number": (b'"token_no":', b'"token_no":' + LARGE),
+    "a place in the waitlist": (b'"position":', b'"position":' + LARGE),
+    "seats taken": (b'"taken":', b'"taken":1' + b"0" * 400),
+    "a month": (b'"time":"2026-11', b'"time":"2026-99'),
+    "a year": (b'"time":"2026', b'"time":"0000'),
+    "another partition": (b'"id":"0-', b'"id":"1-'),
+}
+
+
+def test_an_event_that_no_allocator_says_is_a_fault_and_holds_nobody_up(in_database: InDatabase) -> None:
+    log = Log()
+    log.say(random_commands(seed=8, count=900))
+    whole, left = log.records[0], dict(FORGED)
+    forged_at: dict[str, int] = {}
+    log.records[0] = []
+    for place, record in enumerate(whole):
+        value = record.value or b""
+        what = next((what for what, (genuine, _) in left.items() if genuine in value), None)
+        if what is not None and place > 30 + 3 * len(forged_at):
+            forged_at[what] = len(log.records[0])
+            log.append(0, record.key, value.replace(*left.pop(what), 1))
+        log.append(0, record.key, value)
+    assert left == {}
+
+    async def run(connection: asyncpg.Connection, schema: str) -> tuple[set[int], int]:
+        await project(connection, schema, log, repeat(100))
+        faults = await connection.fetch("SELECT event_offset FROM faults")
+        return {row["event_offset"] for row in faults}, await connection.fetchval("SELECT count(*) FROM events")
+
+    faults, events = in_database(run)
+    assert {what for what, offset in forged_at.items() if offset not in faults} == set()
+    # What takes a genuine event's number takes its place, too; the others cost nothing.
+    assert events >= len(whole) - len(faults - set(forged_at.values()))
+    assert len(faults) <= len(FORGED) + 1
+
+
+def test_an_events_id_stands_once_and_a_pool_closes_once_whatever_a_forger_says(in_database: InDatabase) -> None:
+    log = Log()
+    slot = {"date": "2026-11-23", "slot": "09:00-10:00"}
+    doctor: dict[str, Any] = {"doctor_id": "a", "name": "A", "schedule": [{"slot": slot["slot"], "capacity": 1}]}
+    commands: list[tuple[str, dict[str, Any]]] = [("RegisterDoctor", doctor), ("CloseSlot", slot)]
+    log.say((make_command(kind, f"{n}", {**CARDIOLOGY, **data}), MONDAY_MS) for n, (kind, data) in enumerate(commands))
+    closed = log.records[0][-1].value or b""
+    log.append(0, KEY, closed.replace(b'"0-1-0"', b'"0-2-0"').replace(b'"0000000000000002"', b'"0000000000000003"'))
+    stolen = closed.replace(b"cardiology", b"dermatology").replace(b'"0000000000000002"', b'"0000000000000001"')
+    log.append(0, b"blr1/dermatology", stolen)
+    gap_and_more = closed.replace(b'"0-1-0"', b'"0-0-0"').replace(b'"0000000000000002"', b'"0000000000000009"')
+    log.append(0, KEY, gap_and_more)
+
+    async def run(connection: asyncpg.Connection, schema: str) -> tuple[list[tuple[int, str]], int]:
+        await project(connection, schema, log, repeat(100))
+        faults = await connection.fetch("SELECT event_offset, fault FROM faults ORDER BY event_offset")
+        return [tuple(row) for row in faults], await connection.fetchval("SELECT count(*) FROM closed_pools")
+
+    faults, closed_pools = in_database(run)
+    assert faults[0] == (3, "its id is another event's")
+    assert faults[1][0] == 4
+    assert "events missed" in faults[1][1]
+    assert closed_pools == 1
+
+
 def test_whoever_was_overtaken_writes_nothing(in_database: InDatabase) -> None:
     log = Log()
     log.say(random_commands(seed=9, count=50))
