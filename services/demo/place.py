@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 ALLOCATORS = 2
 PARTITIONS = 4
+_SCHEMAS = ("history_schema", "vault_schema")
 
 
 class Place:
@@ -85,8 +86,9 @@ class Place:
             if self._redis:
                 cleanup.callback(self._clear_redis, self._redis)
             if self._postgres:
-                settings = settings.model_copy(update={"history_schema": f"opd_demo_{self._run}"})
-                cleanup.callback(self._clear_postgres, self._postgres, settings.history_schema)
+                schemas = {name: f"opd_demo_{self._run}_{name}" for name in _SCHEMAS}
+                settings = settings.model_copy(update=schemas)
+                cleanup.callback(self._clear_postgres, self._postgres, schemas.values())
             if self._kafka:
                 settings = _names_of_its_own(settings, self._run)
                 cleanup.callback(self._clear_kafka, self._kafka, settings)
@@ -124,13 +126,14 @@ class Place:
         except (RedisError, RedisClusterException) as error:
             _log.warning("the demo's keys are still in Redis", error=str(error))
 
-    def _clear_postgres(self, url: str, schema: str) -> None:
+    def _clear_postgres(self, url: str, schemas: Iterable[str]) -> None:
         if self.keep:
             return
-        try:
-            asyncio.run(drop(url, schema))
-        except LOST as error:
-            _log.warning("the demo's tables are still in PostgreSQL", schema=schema, error=type(error).__name__)
+        for schema in schemas:
+            try:
+                asyncio.run(drop(url, schema))
+            except LOST as error:
+                _log.warning("the demo's tables are still in PostgreSQL", schema=schema, error=type(error).__name__)
 
     def _clear_kafka(self, servers: str, settings: Settings) -> None:
         if self.keep:

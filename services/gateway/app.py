@@ -17,14 +17,17 @@ from services.gateway.problems import (
     MEDIA_TYPE,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    VAULT_UNAVAILABLE,
     Problem,
 )
 from services.gateway.requests import field_faults
-from services.gateway.routes import commands, departments, doctors, events, health, problems, slots, tokens
+from services.gateway.routes import commands, departments, doctors, events, health, patients, problems, slots, tokens
+from services.vault.keys import Unreadable
+from services.vault.vault import VaultUnavailable
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_ROUTERS = (tokens, doctors, slots, departments, commands, events, problems, health)
+_ROUTERS = (tokens, doctors, slots, departments, patients, commands, events, problems, health)
 _ABOUT = """
 A write becomes a command on the log, and is answered with what became of it.
 
@@ -44,6 +47,8 @@ def make_app(parts: Parts) -> FastAPI:
     for module in _ROUTERS:
         app.include_router(module.router)
     app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(VaultUnavailable, _no_vault)
+    app.add_exception_handler(Unreadable, _no_vault)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
@@ -59,6 +64,12 @@ def _answer(problem: Problem) -> Response:
 async def _problem(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101  as it was registered
     return _answer(error)
+
+
+async def _no_vault(_request: Request, error: Exception) -> Response:
+    if isinstance(error, Unreadable):
+        _log.error("the vault and its keys do not belong together", error=str(error))
+    return _answer(Problem(VAULT_UNAVAILABLE))
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

@@ -50,7 +50,7 @@ def written(*answers: tuple[int, type[BaseModel]]) -> dict[int | str, dict[str, 
         "headers": headers | later,
         "content": _content("application/json", Pending),
     }
-    return described | problems(401, 403, 404, 408, 409, 412, 413, 415, 422, 503)
+    return described | problems(401, 403, 404, 408, 409, 412, 413, 415, 422, 501, 503)
 
 
 def read(*more: int) -> dict[int | str, dict[str, Any]]:

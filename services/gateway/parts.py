@@ -12,6 +12,7 @@ from services.gateway.keys import Verifier
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.streams import EventLog
 from services.gateway.writes import Writes
+from services.vault.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Parts:
         history: what is read.
         feed: what is said from now on.
         events: what was said before.
+        vault: who patients are; None without a key for it.
         verifier: who calls.
         metrics: what is counted.
         partition_of: the partition of a department's key.
@@ -32,6 +34,7 @@ class Parts:
     history: History
     feed: EventFeed
     events: EventLog
+    vault: Vault | None
     verifier: Verifier
     metrics: GatewayMetrics
     partition_of: Callable[[bytes], int]

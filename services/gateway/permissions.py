@@ -27,7 +27,7 @@ class Reach(StrEnum):
 
 
 OWN_MEANS = {
-    Role.PATIENT: "tokens of the claims' `patient_id`",
+    Role.PATIENT: "tokens and contact of the claims' `patient_id`",
     Role.PORTAL: "tokens that it booked itself",
     Role.DOCTOR: "sessions of the claims' `doctor_id`",
 }
@@ -53,6 +53,9 @@ class Action(StrEnum):
     LIST_DEPARTMENTS = "GET /departments"
     READ_COMMAND = "GET /commands/{command_place}"
     FOLLOW = "GET /events"
+    KEEP_CONTACT = "PUT /patients/contact"
+    READ_CONTACT = "GET /patients/contact"
+    ERASE = "DELETE /patients"
 
 
 _COLUMNS = (Role.PATIENT, Role.PORTAL, Role.RECEPTION, Role.KIOSK, Role.DOCTOR, Role.ADMIN, Role.AUDITOR)
@@ -76,6 +79,9 @@ _ROWS = {
     Action.LIST_DEPARTMENTS: (_YES,    _YES,   _YES,    _YES,    _YES, _YES, _YES),
     Action.READ_COMMAND:     (_OWN,    _OWN,   _OWN,    _NO,     _OWN, _YES, _MASKED),
     Action.FOLLOW:           (_OWN,    _MASKED,_YES,    _MASKED, _OWN, _YES, _MASKED),
+    Action.KEEP_CONTACT:     (_OWN,    _YES,   _YES,    _NO,     _NO,  _YES, _NO),
+    Action.READ_CONTACT:     (_OWN,    _NO,    _YES,    _NO,     _NO,  _NO,  _NO),
+    Action.ERASE:            (_NO,     _NO,    _NO,     _NO,     _NO,  _YES, _NO),
 }  # fmt: skip
 PERMISSIONS = {action: dict(zip(_COLUMNS, row, strict=True)) for action, row in _ROWS.items()}
 

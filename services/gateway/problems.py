@@ -133,6 +133,21 @@ HISTORY_UNAVAILABLE = Kind(
 KEYS_UNAVAILABLE = Kind(
     "keys-unavailable", 503, "Nobody's token can be verified", "The JWKS cannot be read. Try again after Retry-After."
 )
+PATIENT_UNKNOWN = Kind(
+    "patient-unknown", 404, "Nothing is known of the patient", "Nobody said how to reach them, or it was erased."
+)
+NO_VAULT = Kind(
+    "no-vault",
+    501,
+    "There is no vault here",
+    "Patients' numbers and contacts need one: set OPD_VAULT_KEY_FILE. A patient_id works without.",
+)
+VAULT_UNAVAILABLE = Kind(
+    "vault-unavailable",
+    503,
+    "The vault cannot be read",
+    "Nothing was done. Try again after the seconds of Retry-After; a patient_id in place of a number works meanwhile.",
+)
 _OWN = (
     INVALID_REQUEST,
     UNAUTHENTICATED,
@@ -149,6 +164,9 @@ _OWN = (
     OUTCOME_UNKNOWN,
     HISTORY_UNAVAILABLE,
     KEYS_UNAVAILABLE,
+    PATIENT_UNKNOWN,
+    NO_VAULT,
+    VAULT_UNAVAILABLE,
 )
 KINDS = {kind.slug: kind for kind in (*REASONS.values(), *_OWN)}
 

@@ -23,6 +23,7 @@ from services.gateway.writes import Writes
 from services.record_batches import read_any_batch
 from services.settings import Settings
 from services.topics import check_topics
+from services.vault.vault import opening
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -67,11 +68,15 @@ async def _run(settings: Settings, who: Verifier) -> None:
         await log.start()
         await stack.enter_async_context(hearing(settings, topics[0].partitions, feed))
         history = await stack.enter_async_context(reading(settings))
+        vault = None
+        if settings.jwt_jwks is None or settings.vault_key_file is not None:
+            vault = await stack.enter_async_context(opening(settings, make_key=settings.jwt_jwks is None))
         parts = Parts(
             writes=Writes(log, feed, history, metrics),
             history=history,
             feed=feed,
             events=log,
+            vault=vault,
             verifier=who,
             metrics=metrics,
             partition_of=log.partition_of,

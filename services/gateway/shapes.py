@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from schemas.commands import DepartmentData, Schedule
+from schemas.commands import DepartmentData, PoolData, Schedule
 from schemas.words import (
     LEFT_OUT,
     Available,
@@ -16,6 +16,7 @@ from schemas.words import (
     DoctorId,
     FacilityId,
     Part,
+    PatientId,
     Reason,
     Slot,
     Source,
@@ -24,10 +25,20 @@ from schemas.words import (
 )
 from services.gateway.answers import Token
 from services.gateway.said import PLACE
+from services.vault.contact import Contact, PatientNumber
 
 CommandPlace = Annotated[
     str, Field(pattern=PLACE, description="{partition}-{offset} of the command in the log.", examples=["3-1207"])
 ]
+
+
+class Booking(PoolData):
+    """For whom a token is wanted: by the engine's opaque id, or by the hospital's own number."""
+
+    patient_id: Annotated[PatientId | None, LEFT_OUT] = None
+    patient_number: Annotated[PatientNumber | None, LEFT_OUT] = None
+    source: Source
+    doctor_id: Annotated[DoctorId | None, LEFT_OUT, Field(description="Only this one will do.")] = None
 
 
 class CancelBody(Part):
@@ -56,6 +67,30 @@ class AvailabilityBody(DepartmentData):
     slot: Annotated[Slot | None, LEFT_OUT, Field(description="Left out: all that doctor's slots that day.")] = None
     available: Available
     reason: Annotated[Reason | None, LEFT_OUT] = None
+
+
+class ContactBody(Part):
+    """Whose contact it is: by the engine's opaque id, or by the hospital's own number; patients leave both out."""
+
+    facility_id: FacilityId
+    patient_id: Annotated[PatientId | None, LEFT_OUT] = None
+    patient_number: Annotated[PatientNumber | None, LEFT_OUT] = None
+    contact: Contact
+
+
+class KnownContact(BaseModel):
+    """How a patient is reached."""
+
+    facility_id: FacilityId
+    patient_id: PatientId
+    contact: Contact
+
+
+class Erased(BaseModel):
+    """What was destroyed."""
+
+    keys: Annotated[int, Field(description="0: nothing was known of the patient.", examples=[1])]
+    contacts: Annotated[int, Field(examples=[1])]
 
 
 class Pending(BaseModel):

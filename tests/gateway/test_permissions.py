@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 
 from schemas.words import Source
 from services.gateway.permissions import PERMISSIONS, SOURCES, Action, Reach, Role, as_markdown
-from services.gateway.routes import commands, departments, doctors, events, slots, tokens
+from services.gateway.routes import commands, departments, doctors, events, patients, slots, tokens
 from tests.console import ROOT
 from tests.gateway.world import DATE, POOL, SLOT, WHERE, Run, World, bearer
 
@@ -106,6 +106,22 @@ async def _follow(world: World, who: dict[str, str], own: bool) -> int:
     return 200 if answer.status_code == 422 else answer.status_code  # let in, and told that this is no place of it
 
 
+async def _keep_contact(world: World, who: dict[str, str], own: bool) -> int:
+    body = {"facility_id": "blr1", "patient_id": MINE if own else OTHERS, "contact": {"consent": False}}
+    return (await world.put("/patients/contact", body, **who)).status_code
+
+
+async def _read_contact(world: World, who: dict[str, str], own: bool) -> int:
+    await _keep_contact(world, bearer(role="admin"), own)
+    named = {"OPD-Patient-Id": MINE if own else OTHERS}
+    return (await world.get("/patients/contact?facility_id=blr1", **named, **who)).status_code
+
+
+async def _erase(world: World, who: dict[str, str], own: bool) -> int:
+    named = {"OPD-Patient-Id": MINE if own else OTHERS}
+    return (await world.http.delete("/patients?facility_id=blr1", headers={**named, **who})).status_code
+
+
 ASK: dict[Action, Ask] = {
     Action.BOOK: _book,
     Action.LIST_TOKENS: _listing("/tokens?facility_id=blr1"),
@@ -124,7 +140,11 @@ ASK: dict[Action, Ask] = {
     Action.LIST_DEPARTMENTS: _listing("/departments?facility_id=blr1"),
     Action.READ_COMMAND: _read_command,
     Action.FOLLOW: _follow,
+    Action.KEEP_CONTACT: _keep_contact,
+    Action.READ_CONTACT: _read_contact,
+    Action.ERASE: _erase,
 }
+OF_NO_DEPARTMENT = {Action.KEEP_CONTACT, Action.READ_CONTACT, Action.ERASE}  # a patient is the facility's
 OWN_IS_BY_CALLER = {Action.LIST_TOKENS, Action.FOLLOW}  # these show one's own and leave out the rest
 MADE_IT = {200, 201, 202, 409}  # done, or refused by the engine: either way the caller was let in
 
@@ -147,7 +167,11 @@ def test_every_role_reaches_what_the_table_says_and_no_more(in_world: Run, actio
             others = await ASK[action](world, headers(role), False)
             assert others in expected_of_others, f"{role}: another's: {others}"
             for scope in ({"facilities": ["elsewhere"]}, {"departments": ["dermatology"]}):
-                if "departments" in scope and action in {Action.LIST_DEPARTMENTS, Action.LIST_TOKENS}:
+                if "departments" in scope and action in {
+                    Action.LIST_DEPARTMENTS,
+                    Action.LIST_TOKENS,
+                    *OF_NO_DEPARTMENT,
+                }:
                     continue  # these show what there is within the scope: see below
                 abroad = await ASK[action](world, headers(role, **scope), True)
                 assert abroad in {403, 404}, f"{role} of {scope}: {abroad}"
@@ -185,7 +209,7 @@ def test_nobody_takes_a_class_that_is_not_for_them(in_world: Run) -> None:
 def test_every_endpoint_is_in_the_table() -> None:
     there = {
         f"{method} {route.path}"
-        for module in (tokens, doctors, slots, departments, commands, events)
+        for module in (tokens, doctors, slots, departments, commands, events, patients)
         for route in module.router.routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()

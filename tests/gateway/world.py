@@ -1,9 +1,11 @@
 """A gateway in memory: its own endpoints, the pure model as the engine, and PostgreSQL as the projector leaves it."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import repeat
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -25,12 +27,14 @@ from services.gateway.said import EventPlace, Place, place_of
 from services.gateway.writes import Writes
 from services.history.postgres import connect
 from services.settings import Settings
+from services.vault.vault import opening
 from tests.history.log import Log as HistoryLog
 from tests.history.log import project
 from tests.services.memory import NOON_MS, MemoryEngine
 
 DATE, SLOT = "2026-11-23", "09:00-10:00"
 WHERE = {"facility_id": "blr1", "department_id": "cardiology"}
+VAULT_KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 POOL = {**WHERE, "date": DATE, "slot": SLOT}
 
 
@@ -124,18 +128,24 @@ def _named(headers: dict[str, str]) -> dict[str, str]:
 @asynccontextmanager
 async def gateway(postgres_url: str, schema: str, who: Verifier | None = None) -> AsyncIterator[World]:
     """Run one; the schema is migrated."""
-    settings = Settings(postgres_url=postgres_url, history_schema=schema)
     feed, metrics = EventFeed(), GatewayMetrics()
     async with AsyncExitStack() as stack:
+        key_file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "vault.key"
+        key_file.write_text(VAULT_KEY)
+        settings = Settings(
+            postgres_url=postgres_url, history_schema=schema, vault_schema=f"{schema}_vault", vault_key_file=key_file
+        )
         connection = await connect(postgres_url, schema)
         stack.push_async_callback(connection.close)
         history = await stack.enter_async_context(reading(settings))
         log = MemoryLog(connection, schema, feed)
+        vault = await stack.enter_async_context(opening(settings))
         parts = Parts(
             writes=Writes(log, feed, history, metrics),
             history=history,
             feed=feed,
             events=log,
+            vault=vault,
             verifier=who or verifier(settings),
             metrics=metrics,
             partition_of=log.partition_of,

@@ -19,7 +19,9 @@ class Running:
 
     def __init__(self, name: str, settings: Settings, folder: Path) -> None:
         """Start nothing yet; its log stands in the folder."""
-        self._settings = settings.model_copy(update={"http_port": free_ports(1)[0]})
+        self._settings = settings.model_copy(
+            update={"http_port": free_ports(1)[0], "vault_key_file": folder / "vault.key"}
+        )
         self.url = f"http://{LOOPBACK}:{self._settings.http_port}"
         self.http = httpx.Client(base_url=self.url, timeout=60)
         self._name = name

@@ -47,6 +47,7 @@ def gateway(
         redis_url=valkey_server.url,
         postgres_url=postgres_server.url,
         history_schema=f"test_{mine}",
+        vault_schema=f"test_{mine}_vault",
         commands_topic=f"commands.{mine}",
         events_topic=f"events.{mine}",
         dead_letters_topic=f"dead-letters.{mine}",

@@ -16,10 +16,11 @@ from services.gateway.access import Access, may
 from services.gateway.answers import Token
 from services.gateway.openapi import read, taking, written
 from services.gateway.parts import Parts, TheParts
+from services.gateway.patients import patient_of
 from services.gateway.permissions import SOURCES, Action
 from services.gateway.problems import FORBIDDEN, INVALID_REQUEST, FieldFault, Problem
 from services.gateway.requests import AT_POSITION, TOKEN_PATH, AsAsked, How, answered, body, department_of
-from services.gateway.shapes import CancelBody, ListedToken, TokenEvent, TokenPage, TokenStory
+from services.gateway.shapes import Booking, CancelBody, ListedToken, TokenEvent, TokenPage, TokenStory
 
 router = APIRouter(tags=["tokens"])
 
@@ -31,22 +32,23 @@ _ONE_TOKEN = written((200, Token))
     "/tokens",
     summary="Ask for a token",
     responses=written((200, Token), (201, Token)),
-    openapi_extra=taking(RequestTokenData),
+    openapi_extra=taking(Booking),
     response_class=Response,
 )
 async def book(
     parts: TheParts,
     how: AsAsked,
     access: Annotated[Access, may(Action.BOOK)],
-    asked: Annotated[RequestTokenData, body(RequestTokenData)],
+    asked: Annotated[Booking, body(Booking)],
 ) -> Response:
     """Answers 201 with the new token, or 200 with the one held, if an emergency raised it."""
     access.refuse_unless_covered(asked.facility_id, asked.department_id)
-    if access.only_patient not in {None, asked.patient_id}:
-        raise Problem(FORBIDDEN, "a patient asks for themselves alone")
     if asked.source not in SOURCES[access.caller.role]:
         raise Problem(FORBIDDEN, f"the role {access.caller.role} does not ask as {asked.source}")
-    outcome = await parts.writes.ask(access.caller, "RequestToken", asked, key=how.key, wait_s=how.wait_s)
+    patient_id = await patient_of(parts, access, asked.facility_id, asked.patient_id, asked.patient_number)
+    given = asked.model_dump(exclude_none=True, exclude={"patient_number"})
+    data = RequestTokenData.model_validate({**given, "patient_id": patient_id})
+    outcome = await parts.writes.ask(access.caller, "RequestToken", data, key=how.key, wait_s=how.wait_s)
     return answered(outcome, sees_patients=access.sees_patients)
 
 
