@@ -12,6 +12,8 @@ from schemas import topics
 from services.errors import OpdError
 from services.security import complete_addresses, security_faults
 
+_RATE = "^[1-9][0-9]{0,8}/(second|minute|hour)$"
+
 
 class Settings(BaseSettings):
     """Where the servers are and what the topics are called; a wrong value raises pydantic's ValidationError.
@@ -47,6 +49,12 @@ class Settings(BaseSettings):
     jwt_jwks: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str = "opd"
+    rate_limits: Literal["auto", "on", "off"] = "auto"
+    rate_limit_address: str = Field("6000/minute", pattern=_RATE)
+    rate_limit_subject: str = Field("600/minute", pattern=_RATE)
+    rate_limit_booking: str = Field("60/minute", pattern=_RATE)
+    rate_limit_portal: str = Field("30000/minute", pattern=_RATE)
+    trusted_proxies: str | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(None, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

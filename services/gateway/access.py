@@ -82,8 +82,9 @@ def allowed(action: Action) -> Callable[..., Awaitable[Access]]:
     ) -> Access:
         if shown is None and "authorization" in request.headers:
             raise Problem(UNAUTHENTICATED, "the header Authorization is no Bearer token")
+        parts = parts_of(request)
         try:
-            caller = await parts_of(request).verifier.who(None if shown is None else shown.credentials)
+            caller = await parts.verifier.who(None if shown is None else shown.credentials)
         except InvalidToken as error:
             raise Problem(UNAUTHENTICATED, str(error)) from None
         except KeysUnavailable:
@@ -91,6 +92,8 @@ def allowed(action: Action) -> Callable[..., Awaitable[Access]]:
         if caller is DEVELOPER and request.url.hostname not in LOOPBACK:
             # A web page whose name was made to lead here would else be an administrator, in its reader's browser.
             raise Problem(UNAUTHENTICATED, "in development mode without a token: through 127.0.0.1 or localhost alone")
+        if parts.limits is not None:
+            await parts.limits.count_caller(request.scope, caller, action)
         reach = PERMISSIONS[action][caller.role]
         if reach is Reach.NOTHING:
             raise Problem(FORBIDDEN, f"not for the role {caller.role}")

@@ -52,7 +52,7 @@ def make_app(parts: Parts) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
-    app.add_middleware(Guard, metrics=parts.metrics)
+    app.add_middleware(Guard, metrics=parts.metrics, limits=parts.limits)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign]  # FastAPI's own way
     return app
 

@@ -6,6 +6,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.words import MAX_RECORD_BYTES
+from services.gateway.limits import Limits, limit_headers
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.problems import MEDIA_TYPE, OVERLOADED, TOO_LARGE, TOO_SLOW, Problem
 
@@ -22,8 +23,9 @@ class Guard:
     A request's whole body is read here, so that nothing behind it waits for a client that sends slowly.
     """
 
-    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics, limits: Limits | None = None) -> None:
+        self._app, self._metrics, self._limits = app, metrics, limits
+        metrics.in_flight.set_function(lambda: self._in_flight)
         self._in_flight = 0
         self._streams = 0
 
@@ -43,6 +45,10 @@ class Guard:
         self._streams += 1
         self._metrics.streams.inc()
         try:
+            await self._limited(scope)
+        except Problem as problem:
+            await self._refuse(scope, send, problem)
+        else:
             await self._counted(scope, receive, send)
         finally:
             self._streams -= 1
@@ -54,6 +60,7 @@ class Guard:
             return
         self._in_flight += 1
         try:
+            await self._limited(scope)
             async with asyncio.timeout(BODY_WITHIN_S):
                 body = await _body(scope, receive)
         except TimeoutError:
@@ -66,12 +73,18 @@ class Guard:
         finally:
             self._in_flight -= 1
 
+    async def _limited(self, scope: Scope) -> None:
+        if self._limits is not None:
+            await self._limits.count_address(scope)
+
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, status = time.perf_counter(), 0
 
         async def noting(message: Message) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *limit_headers(scope)]
             await send(message)
 
         try:
@@ -83,7 +96,7 @@ class Guard:
     async def _refuse(self, scope: Scope, send: Send, problem: Problem) -> None:
         # The rest of a body is not read: the connection ends with the answer.
         headers = {"Content-Type": MEDIA_TYPE, "Connection": "close", **problem.headers}
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()] + limit_headers(scope)
         self._metrics.answered(scope["method"], "refused at the door", problem.kind.status, 0.0)
         await send({"type": "http.response.start", "status": problem.kind.status, "headers": raw})
         await send({"type": "http.response.body", "body": problem.body})

@@ -1,6 +1,8 @@
 """What the gateway counts, for Prometheus: requests, errors, durations. Never a path, which names tokens."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.telemetry.registry import new_registry
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -9,7 +11,7 @@ class GatewayMetrics:
     """One gateway, in a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = new_registry()
         self._requests = Counter(
             "opd_http_requests", "Answers, by route and status.", ["method", "route", "status"], registry=self.registry
         )
@@ -26,10 +28,16 @@ class GatewayMetrics:
         self.pending = Counter(
             "opd_outcomes_not_awaited", "Commands whose outcome did not come in time.", registry=self.registry
         )
-        self.streams = Gauge("opd_event_streams", "Connections that follow events.", registry=self.registry)
-        self.dropped = Counter(
-            "opd_event_streams_dropped", "Streams ended because they read too slowly.", registry=self.registry
+        self.in_flight = Gauge("opd_http_requests_in_flight", "Requests being answered.", registry=self.registry)
+        self.limited = Counter(
+            "opd_rate_limited", "Requests refused because there were too many.", ["policy"], registry=self.registry
         )
+        self.limit_failures = Counter(
+            "opd_rate_limit_failures",
+            "Times that Redis did not count; for 5 s after each everybody is let in.",
+            registry=self.registry,
+        )
+        self.streams = Gauge("opd_event_streams", "Connections that follow events.", registry=self.registry)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer."""

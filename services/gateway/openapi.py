@@ -50,12 +50,12 @@ def written(*answers: tuple[int, type[BaseModel]]) -> dict[int | str, dict[str, 
         "headers": headers | later,
         "content": _content("application/json", Pending),
     }
-    return described | problems(401, 403, 404, 408, 409, 412, 413, 415, 422, 501, 503)
+    return described | problems(401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 501, 503)
 
 
 def read(*more: int) -> dict[int | str, dict[str, Any]]:
     """Describe the refusals of a read."""
-    return problems(401, 403, 408, 412, 413, 422, 503, *more)
+    return problems(401, 403, 408, 412, 413, 422, 429, 503, *more)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from services.gateway.feed import EventFeed
 from services.gateway.history import History
 from services.gateway.keys import Verifier
+from services.gateway.limits import Limits
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.streams import EventLog
 from services.gateway.writes import Writes
@@ -28,6 +29,7 @@ class Parts:
         verifier: who calls.
         metrics: what is counted.
         partition_of: the partition of a department's key.
+        limits: how often one may ask; None: as often as one likes.
     """
 
     writes: Writes
@@ -38,6 +40,7 @@ class Parts:
     verifier: Verifier
     metrics: GatewayMetrics
     partition_of: Callable[[bytes], int]
+    limits: Limits | None = None
 
 
 def parts_of(request: Request) -> Parts:

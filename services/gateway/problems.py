@@ -108,6 +108,12 @@ NOT_REACHED = Kind(
 )
 TOO_LARGE = Kind("too-large", 413, "The request's body is too large", "A command has at most 16 KiB.")
 NO_JSON = Kind("unsupported-media-type", 415, "The body is no JSON", "Send JSON, and `Content-Type: application/json`.")
+RATE_LIMITED = Kind(
+    "rate-limited",
+    429,
+    "Too many requests",
+    "Nothing was done. `RateLimit-Policy` says how many there may be; try again after the seconds of Retry-After.",
+)
 INTERNAL = Kind("internal-error", 500, "A fault of the gateway", "It is in the gateway's log.")
 OVERLOADED = Kind(
     "overloaded", 503, "Too much at once", "Nothing was done. Try again after the seconds of Retry-After."
@@ -158,6 +164,7 @@ _OWN = (
     NOT_REACHED,
     TOO_LARGE,
     NO_JSON,
+    RATE_LIMITED,
     INTERNAL,
     OVERLOADED,
     LOG_UNAVAILABLE,

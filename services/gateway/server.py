@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 from contextlib import AsyncExitStack
+from typing import Any
 
 import structlog
 import uvicorn
@@ -16,6 +17,7 @@ from services.gateway.feed import EventFeed
 from services.gateway.history import reading
 from services.gateway.kafka import KafkaLog, hearing
 from services.gateway.keys import LOOPBACK, Verifier, verifier
+from services.gateway.limits import Limits
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.parts import Parts
 from services.gateway.protocol import LimitedProtocol
@@ -67,6 +69,9 @@ async def _run(settings: Settings, who: Verifier) -> None:
         stack.push_async_callback(log.stop)
         await log.start()
         await stack.enter_async_context(hearing(settings, topics[0].partitions, feed))
+        limits = Limits(settings, metrics) if is_limited(settings) else None
+        if limits is not None:
+            stack.push_async_callback(limits.close)
         history = await stack.enter_async_context(reading(settings))
         vault = None
         if settings.jwt_jwks is None or settings.vault_key_file is not None:
@@ -80,13 +85,20 @@ async def _run(settings: Settings, who: Verifier) -> None:
             verifier=who,
             metrics=metrics,
             partition_of=log.partition_of,
+            limits=limits,
         )
         await _serve(settings, parts)
 
 
-async def _serve(settings: Settings, parts: Parts) -> None:
-    config = uvicorn.Config(
-        make_app(parts),
+def is_limited(settings: Settings) -> bool:
+    """Say whether requests are counted: where it is left to us, not in development mode."""
+    return settings.rate_limits == "on" or (settings.rate_limits == "auto" and settings.jwt_jwks is not None)
+
+
+def http_config(settings: Settings, app: Any) -> uvicorn.Config:
+    """Give how uvicorn is to serve the application."""
+    return uvicorn.Config(
+        app,
         host=settings.http_host,
         port=settings.http_port or 0,
         http=LimitedProtocol,
@@ -95,9 +107,14 @@ async def _serve(settings: Settings, parts: Parts) -> None:
         access_log=False,
         log_level=logging.WARNING,
         server_header=False,
+        proxy_headers=settings.trusted_proxies is not None,  # else whoever is near could say to come from elsewhere
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=_STOP_WITHIN_S,
     )
-    server = _Server(config, parts.feed)
+
+
+async def _serve(settings: Settings, parts: Parts) -> None:
+    server = _Server(http_config(settings, make_app(parts)), parts.feed)
     try:
         await server.serve()
     except SystemExit as error:  # uvicorn's way to say so

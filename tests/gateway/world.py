@@ -21,6 +21,7 @@ from services.gateway.feed import EventFeed, Record
 from services.gateway.history import reading
 from services.gateway.kafka import MaybeWritten, NotWritten
 from services.gateway.keys import DEVELOPMENT_ISSUER, DEVELOPMENT_SECRET, Verifier, verifier
+from services.gateway.limits import Limits
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.parts import Parts
 from services.gateway.said import EventPlace, Place, place_of
@@ -126,18 +127,20 @@ def _named(headers: dict[str, str]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def gateway(postgres_url: str, schema: str, who: Verifier | None = None) -> AsyncIterator[World]:
-    """Run one; the schema is migrated."""
+async def gateway(postgres_url: str, schema: str, who: Verifier | None = None, **limited: str) -> AsyncIterator[World]:
+    """Run one; the schema is migrated. With the settings of limits it keeps them."""
     feed, metrics = EventFeed(), GatewayMetrics()
     async with AsyncExitStack() as stack:
         key_file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "vault.key"
         key_file.write_text(VAULT_KEY)
-        settings = Settings(
-            postgres_url=postgres_url, history_schema=schema, vault_schema=f"{schema}_vault", vault_key_file=key_file
-        )
+        where = {"postgres_url": postgres_url, "history_schema": schema, "vault_schema": f"{schema}_vault"}
+        settings = Settings.model_validate({**where, "vault_key_file": key_file, **limited})
         connection = await connect(postgres_url, schema)
         stack.push_async_callback(connection.close)
         history = await stack.enter_async_context(reading(settings))
+        limits = Limits(settings, metrics) if limited else None
+        if limits is not None:
+            stack.push_async_callback(limits.close)
         log = MemoryLog(connection, schema, feed)
         vault = await stack.enter_async_context(opening(settings))
         parts = Parts(
@@ -149,6 +152,7 @@ async def gateway(postgres_url: str, schema: str, who: Verifier | None = None) -
             verifier=who or verifier(settings),
             metrics=metrics,
             partition_of=log.partition_of,
+            limits=limits,
         )
         app = make_app(parts)
         transport = httpx.ASGITransport(app)

@@ -21,7 +21,7 @@ class ProblemType(BaseModel):
 
 
 @router.get(
-    "/problems/{slug}", summary="What a problem means, and what to do", responses=problems(404, 408, 413, 422, 503)
+    "/problems/{slug}", summary="What a problem means, and what to do", responses=problems(404, 408, 413, 422, 429, 503)
 )
 async def read_problem(slug: Annotated[str, Path(max_length=64, examples=["slot-closed"])]) -> ProblemType:
     """Nobody is asked who they are."""

@@ -1,0 +1,1 @@
+"""What the services tell of themselves: metrics for Prometheus, traces for OpenTelemetry."""
