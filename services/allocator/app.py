@@ -1,12 +1,15 @@
 """The allocator as a FastStream application: broker and life cycle, health and metrics over HTTP."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import uvicorn
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from faststream import AckPolicy
 from faststream.asgi import AsgiFastStream, AsgiResponse, get
 from faststream.kafka import KafkaBroker
@@ -17,8 +20,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.allocator.bare_records import take_bare_records
 from services.allocator.group import Group
 from services.allocator.kafka import Publisher, TailReader, partitioner
+from services.allocator.lag import watch_lag
 from services.allocator.lost_connections import report_lost_connections
 from services.allocator.metrics import AllocatorMetrics
+from services.allocator.owner import WAITS_FOR
 from services.errors import OpdError
 from services.kafka import kafka_client
 from services.record_batches import read_any_batch
@@ -55,6 +60,11 @@ class Allocator:
         self._tails = TailReader(settings)
         self._publisher = Publisher(settings)
         self._metrics = AllocatorMetrics()
+        self._metrics.partitions.set(partitions)
+        for what in WAITS_FOR:
+            self._metrics.waiting.labels(what).set_function(partial(self._waiting, what))
+        self._topic = settings.commands_topic
+        self._watching: asyncio.Task[None] | None = None
         servers = settings.kafka_bootstrap_servers.split(",")
         self._broker = KafkaBroker(servers, security=_security(settings), logger=None, graceful_timeout=None)
         self.group = Group(
@@ -137,11 +147,23 @@ class Allocator:
     async def _start(self) -> None:
         await self._tails.start()
         self.group.start()
+        watching = watch_lag(self._places, self._consumer, self._tails, self._metrics.lag)
+        self._watching = asyncio.create_task(watching, name="lag")
 
     async def _close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
         await self._publisher.stop()
         await self._tails.stop()
         await self._redis.aclose()
+
+    def _places(self) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in self.group.states]
+
+    def _waiting(self, for_what: str) -> float:
+        return sum(state == f"waiting: {for_what}" for state in self.group.states.values())
 
     async def _live(self) -> tuple[bool, dict[str, Any]]:
         return self.group.failure is None, {}

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -82,6 +82,12 @@ class TailReader:
             first = await self._consumer.beginning_offsets([place])
             end = await self._consumer.end_offsets([place])
         return LogBounds(first[place], end[place])
+
+    async def ends(self, places: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Give the next offset that will be written to each of these partitions."""
+        async with _kafka_answers():
+            ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(list(places))
+        return ends
 
     async def read(self, place: TopicPartition, start: int, end: int) -> list[ConsumerRecord[bytes, bytes]]:
         """Give the records from one offset to before another, past gaps and transaction markers."""

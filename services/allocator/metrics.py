@@ -3,9 +3,10 @@
 from collections import Counter as Tally
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from schemas.events import WrittenEvent
+from services.telemetry.registry import new_registry
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
@@ -14,7 +15,7 @@ class AllocatorMetrics:
     """All partitions of one allocator, in a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = new_registry()
         self.decisions = Counter("opd_decisions", "Commands answered.", ["partition"], registry=self.registry)
         self.events = Counter("opd_events", "Events caused, by type.", ["type"], registry=self.registry)
         self.rejections = Counter("opd_rejections", "Commands refused, by reason.", ["reason"], registry=self.registry)
@@ -41,7 +42,20 @@ class AllocatorMetrics:
         self.rebuild_eta = Gauge(
             "opd_rebuild_eta_seconds", "Until then, at the pace so far.", ["partition"], registry=self.registry
         )
-        self.owned = Gauge("opd_partitions_owned", "Partitions at work.", registry=self.registry)
+        self.partitions = Gauge("opd_partitions", "Partitions of the commands topic.", registry=self.registry)
+        self.owned = Gauge("opd_partitions_owned", "Partitions that this allocator has.", registry=self.registry)
+        self.waiting = Gauge(
+            "opd_partitions_waiting",
+            "Partitions that it has and cannot work on, by what it waits for.",
+            ["for_what"],
+            registry=self.registry,
+        )
+        self.lag = Gauge(
+            "opd_consumer_lag_records",
+            "Commands of its partitions behind the group's committed offset, looked at every 10 s.",
+            ["partition"],
+            registry=self.registry,
+        )
 
 
 class PartitionMetrics:

@@ -50,6 +50,7 @@ IDLE_CHECK_S = 3.0
 RETRY_AFTER_S = 0.5
 LARGER_RECORDS = "a topic that takes larger records"
 ROOM = "room in Redis, which is at its maxmemory"
+WAITS_FOR = ("Redis", ROOM, "Kafka", LARGER_RECORDS)
 
 
 class LogBounds(NamedTuple):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 
 from services.auditor.kafka import audit_topics
+from services.auditor.metrics import VerifyMetrics
 from services.auditor.report import Invariant, Report
 from services.settings import Settings
 
@@ -24,6 +25,10 @@ def verify(  # noqa: PLR0913  each is a flag
     snapshot: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Begin where the newest snapshots there end.", file_okay=False),
+    ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Leave the verdict there for Prometheus.", dir_okay=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -40,6 +45,8 @@ def verify(  # noqa: PLR0913  each is a flag
             started=lambda commands: bar.update(task, total=commands),
             progress=lambda commands: bar.advance(task, commands),
         )
+    if metrics is not None:
+        VerifyMetrics().write(report, metrics)
     if as_json:
         typer.echo(json.dumps(report.as_json()))
     else:

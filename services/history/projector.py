@@ -56,6 +56,7 @@ class Projector:
         self._settings = settings
         self._partitions = partitions
         self._metrics = metrics
+        metrics.working.set_function(lambda: self.state is State.WORKING)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -186,6 +187,7 @@ class Projector:
             batch.moved[partition.number] = (before, partition.position)
             self._metrics.repeats.labels(partition.number).inc(partition.repeats - repeats)
         for partition, offset, fault in batch.rows.faults:
+            self._metrics.faults.labels(partition).inc()
             _log.error("not as it must be in the events topic", partition=partition, offset=offset, fault=fault)
         return batch
 
@@ -195,6 +197,9 @@ class Projector:
         self._metrics.write.observe(time.monotonic() - started)
         for table, count in written.items():
             self._metrics.rows.labels(table).inc(count)
+        self._metrics.batch.observe(sum(position.next_offset - before for before, position in batch.moved.values()))
+        for place in batch.rows.positions():
+            self._metrics.position.observe(place)
         for number, (_, position) in batch.moved.items():
             self.positions[number] = position.next_offset
 

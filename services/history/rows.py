@@ -108,6 +108,10 @@ class Rows:
         """Give a row for each token that was touched."""
         return map(_row_of, self._tokens.values())
 
+    def positions(self) -> Iterator[int]:
+        """Give the places in waitlists that were given."""
+        return (row[-1] for row in self.token_events if row[-1] is not None)
+
     def add(self, event: AnyEvent, today: str) -> tuple[int, int]:
         """Add what an event becomes; give the offset of its command and its number.
 

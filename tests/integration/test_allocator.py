@@ -259,7 +259,10 @@ def test_health_and_metrics_say_how_it_is(settings: Settings) -> None:
         assert allocator.partitions == dict.fromkeys("0123", "working")
         until(lambda: 'opd_events_total{type="TokenConfirmed"} 1.0' in allocator.get("/metrics")[1], "it counted")
         metrics = allocator.get("/metrics")[1]
+        assert "opd_partitions 4.0" in metrics
         assert "opd_partitions_owned 4.0" in metrics
+        assert 'opd_partitions_waiting{for_what="Redis"} 0.0' in metrics
+        assert "process_cpu_seconds_total " in metrics
         assert (
             sum(float(line.split()[1]) for line in metrics.splitlines() if line.startswith("opd_dead_letters_total"))
             == 1

@@ -179,6 +179,9 @@ def test_it_shows_how_far_it_is_and_never_a_patient(history: Settings) -> None:
         kept = sum(len(records) for records in log.records.values()) - 1
         tables = "token_events|rejections|department_events"
         assert counted(running, rf'opd_history_rows_total{{table="(?:{tables})"}}') == kept
+        assert counted(running, "opd_history_working") == 1
+        assert counted(running, "opd_history_faults_total") == 1
+        assert counted(running, "opd_history_batch_records_sum") == kept + 1
         shown = running.get("/metrics") + running.get("/health/ready")
         assert '"status": "ok"' in running.get("/health/live")
         assert running.stop() == 0

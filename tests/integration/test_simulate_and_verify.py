@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,7 +128,9 @@ def test_verify_holds_while_the_day_goes_on(settings: Settings) -> None:
         assert report.holds, report.breaches
 
 
-def test_verify_names_what_is_broken_and_fails(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_names_what_is_broken_and_fails(
+    settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     create_topics(settings, partitions=2)
     engine = a_history()
     partition = engine.partition_of(KEY)
@@ -135,9 +138,14 @@ def test_verify_names_what_is_broken_and_fails(settings: Settings, capsys: pytes
     write(settings, engine, *Kind)
 
     with pytest.raises(typer.Exit) as ending:
-        verify(settings, wait_s=0)
+        verify(settings, wait_s=0, metrics=tmp_path / "opd.prom")
 
     assert ending.value.exit_code == 1
+    told = (tmp_path / "opd.prom").read_text(encoding="utf-8")
+    assert 'opd_verify_holds{invariant="I3"} 0.0' in told
+    assert 'opd_verify_holds{invariant="I1"} 1.0' in told
+    assert 'invariant="I9"' not in told, "nobody looked at Redis"
+    assert "opd_verify_commands 4.0" in told
     said = capsys.readouterr().out
     assert "I3 BROKEN" in said
     assert "a command without a decision" in said
