@@ -29,6 +29,7 @@ from services.kafka import kafka_client
 from services.record_batches import read_any_batch
 from services.redis import connect_redis
 from services.settings import Settings
+from services.telemetry.tracing import spans_of
 
 SESSION_TIMEOUT_MS = 6_000
 # A member learns from its heartbeat that another one left: this is most of a planned hand-over.
@@ -61,6 +62,7 @@ class Allocator:
         self._publisher = Publisher(settings)
         self._metrics = AllocatorMetrics()
         self._metrics.partitions.set(partitions)
+        self._spans = spans_of("opd-allocator")
         for what in WAITS_FOR:
             self._metrics.waiting.labels(what).set_function(partial(self._waiting, what))
         self._topic = settings.commands_topic
@@ -76,6 +78,7 @@ class Allocator:
             partition_of=partitioner(partitions),
             metrics=self._metrics,
             fail=self.stop,
+            spans=self._spans,
             rejoin_within_s=2 * SESSION_TIMEOUT_MS / 1000 + REBALANCE_TIMEOUT_MS / 1000,
         )
         # No handler: FastStream starts and stops the consumer, the owners read from it (ADR 4).
@@ -158,6 +161,8 @@ class Allocator:
         await self._publisher.stop()
         await self._tails.stop()
         await self._redis.aclose()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
 
     def _places(self) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in self.group.states]

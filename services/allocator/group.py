@@ -20,6 +20,8 @@ from services.snapshots.use import RebuildSource, SnapshotFolder
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from services.telemetry.spans import Spans
+
 log = structlog.get_logger(__name__)
 
 COMMIT_EVERY_S = 0.1
@@ -46,6 +48,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
         metrics: AllocatorMetrics,
         fail: Callable[[], None],
         rejoin_within_s: float,
+        spans: "Spans | None" = None,
     ) -> None:
         self._settings = settings
         self._redis = redis
@@ -56,6 +59,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
         self._metrics = metrics
         self._fail = fail
         self._rejoin_within_s = rejoin_within_s
+        self._spans = spans
         self._owners: dict[TopicPartition, Owner] = {}
         self._done: dict[TopicPartition, int] = {}
         self._background: set[asyncio.Future[None]] = set()
@@ -125,6 +129,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
                 commands_topic=self._settings.commands_topic,
                 metrics=PartitionMetrics(self._metrics, place.partition),
                 snapshots=self._snapshots_of(place.partition),
+                spans=self._spans,
             )
             self._owners[place] = owner
             owner.start().add_done_callback(self._owner_ended)

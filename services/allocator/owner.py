@@ -11,7 +11,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 from redis.exceptions import OutOfMemoryError, RedisError
@@ -41,6 +41,9 @@ from services.allocator.records import (
     read_batch,
 )
 from services.errors import OpdError
+
+if TYPE_CHECKING:
+    from services.telemetry.spans import Decisions, Spans
 
 log = structlog.get_logger(__name__)
 
@@ -157,6 +160,7 @@ class Owner:
         commands_topic: str,
         metrics: PartitionMetrics,
         snapshots: Snapshots | None = None,
+        spans: "Spans | None" = None,
     ) -> None:
         self.partition = partition
         self.state = "taking"
@@ -167,6 +171,7 @@ class Owner:
         self._commands_topic = commands_topic
         self._metrics = metrics
         self._snapshots = snapshots
+        self._spans = spans
         self._applied = NOTHING_APPLIED
         self._published = NOWHERE
         self._dead_lettered = -1
@@ -356,9 +361,10 @@ class Owner:
 
     async def _answer_part(self, records: Sequence[CommandRecord], *, decided: bool) -> None:
         commands, faults = read_batch(records, self.partition, self._commands.partition_of)
+        followed = None if self._spans is None else self._spans.decisions(self.partition, commands)
         events = await self._outcomes(commands) if decided else await self._decide(records, commands)
         await self._said()
-        self._saying = asyncio.create_task(self._say(records, commands, faults, events))
+        self._saying = asyncio.create_task(self._say(records, commands, faults, events, followed))
 
     async def _say(
         self,
@@ -366,11 +372,14 @@ class Owner:
         commands: Sequence[BatchedCommand],
         faults: Mapping[int, str],
         events: Mapping[int, Sequence[WrittenEvent]],
+        followed: "Decisions | None",
     ) -> None:
         """Publish a batch's answers and let them be committed, while the next batch is decided: one is on its way."""
         last = records[-1].offset
         if last >= max(self._published.offset, self._committed):  # a rebuild goes over what was said long ago
             await self._publish(records, commands, faults, events)
+            if followed is not None:
+                followed.said(events)
         if last >= self._committed:
             self._commands.done(last + 1)
 

@@ -41,7 +41,13 @@ A write becomes a command on the log, and is answered with what became of it.
 def make_app(parts: Parts) -> FastAPI:
     """Give the application, working with these parts."""
     app = FastAPIOffline(
-        redoc_url=None, title="OPD gateway", version="1", summary="Outpatient tokens over HTTP.", description=_ABOUT
+        redoc_url=None,
+        title="OPD gateway",
+        version="1",
+        summary="Outpatient tokens over HTTP.",
+        description=_ABOUT,
+        # FastAPI's own would tell what was refused, values and all. Ours are made at the door.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.parts = parts
     for module in _ROUTERS:
@@ -52,7 +58,7 @@ def make_app(parts: Parts) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
-    app.add_middleware(Guard, metrics=parts.metrics, limits=parts.limits)
+    app.add_middleware(Guard, metrics=parts.metrics, limits=parts.limits, spans=parts.spans)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign]  # FastAPI's own way
     return app
 

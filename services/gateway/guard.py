@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,6 +11,9 @@ from schemas.words import MAX_RECORD_BYTES
 from services.gateway.limits import Limits, limit_headers
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.problems import MEDIA_TYPE, OVERLOADED, TOO_LARGE, TOO_SLOW, Problem
+
+if TYPE_CHECKING:
+    from services.telemetry.spans import Spans
 
 MAX_IN_FLIGHT = 512
 MAX_STREAMS = 1000
@@ -23,8 +28,10 @@ class Guard:
     A request's whole body is read here, so that nothing behind it waits for a client that sends slowly.
     """
 
-    def __init__(self, app: ASGIApp, metrics: GatewayMetrics, limits: Limits | None = None) -> None:
-        self._app, self._metrics, self._limits = app, metrics, limits
+    def __init__(
+        self, app: ASGIApp, metrics: GatewayMetrics, limits: Limits | None = None, spans: "Spans | None" = None
+    ) -> None:
+        self._app, self._metrics, self._limits, self._spans = app, metrics, limits, spans
         metrics.in_flight.set_function(lambda: self._in_flight)
         self._in_flight = 0
         self._streams = 0
@@ -87,11 +94,14 @@ class Guard:
                 message["headers"] = [*message["headers"], *limit_headers(scope)]
             await send(message)
 
-        try:
-            await self._app(scope, receive, noting)
-        finally:
-            route = getattr(scope.get("route"), "path", "other")  # never the path: it names tokens
-            self._metrics.answered(scope["method"], route, status, time.perf_counter() - began)
+        with nullcontext() if self._spans is None else self._spans.request(scope) as span:
+            try:
+                await self._app(scope, receive, noting)
+            finally:
+                route = getattr(scope.get("route"), "path", "other")  # never the path: it names tokens
+                self._metrics.answered(scope["method"], route, status, time.perf_counter() - began)
+                if self._spans is not None and span is not None:
+                    self._spans.answered(span, scope["method"], route, status)
 
     async def _refuse(self, scope: Scope, send: Send, problem: Problem) -> None:
         # The rest of a body is not read: the connection ends with the answer.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
@@ -14,6 +14,9 @@ from services.gateway.metrics import GatewayMetrics
 from services.gateway.streams import EventLog
 from services.gateway.writes import Writes
 from services.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from services.telemetry.spans import Spans
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Parts:
         metrics: what is counted.
         partition_of: the partition of a department's key.
         limits: how often one may ask; None: as often as one likes.
+        spans: makes traces, where they are collected.
     """
 
     writes: Writes
@@ -41,6 +45,7 @@ class Parts:
     metrics: GatewayMetrics
     partition_of: Callable[[bytes], int]
     limits: Limits | None = None
+    spans: "Spans | None" = None
 
 
 def parts_of(request: Request) -> Parts:

@@ -24,6 +24,7 @@ from services.gateway.protocol import LimitedProtocol
 from services.gateway.writes import Writes
 from services.record_batches import read_any_batch
 from services.settings import Settings
+from services.telemetry.tracing import spans_of
 from services.topics import check_topics
 from services.vault.vault import opening
 
@@ -65,7 +66,10 @@ async def _run(settings: Settings, who: Verifier) -> None:
     topics = await check_topics(settings)
     feed, metrics = EventFeed(), GatewayMetrics()
     log = KafkaLog(settings, topics[0].partitions)
+    spans = spans_of("opd-gateway")
     async with AsyncExitStack() as stack:
+        if spans is not None:
+            stack.push_async_callback(asyncio.to_thread, spans.close)
         stack.push_async_callback(log.stop)
         await log.start()
         await stack.enter_async_context(hearing(settings, topics[0].partitions, feed))
@@ -77,7 +81,7 @@ async def _run(settings: Settings, who: Verifier) -> None:
         if settings.jwt_jwks is None or settings.vault_key_file is not None:
             vault = await stack.enter_async_context(opening(settings, make_key=settings.jwt_jwks is None))
         parts = Parts(
-            writes=Writes(log, feed, history, metrics),
+            writes=Writes(log, feed, history, metrics, spans),
             history=history,
             feed=feed,
             events=log,
@@ -86,6 +90,7 @@ async def _run(settings: Settings, who: Verifier) -> None:
             metrics=metrics,
             partition_of=log.partition_of,
             limits=limits,
+            spans=spans,
         )
         await _serve(settings, parts)
 

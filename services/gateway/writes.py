@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
@@ -25,6 +25,9 @@ from services.gateway.problems import (
     Problem,
 )
 from services.gateway.said import EventPlace, Place, Said, read_said
+
+if TYPE_CHECKING:
+    from services.telemetry.spans import Spans
 
 _OF_TYPE = {kind.__name__: kind for kind in COMMANDS}
 
@@ -63,8 +66,10 @@ class Outcome(NamedTuple):
 class Writes:
     """Writes commands and finds out what became of them."""
 
-    def __init__(self, log: Log, feed: EventFeed, history: History, metrics: GatewayMetrics) -> None:
-        self._log, self._feed, self._history, self._metrics = log, feed, history, metrics
+    def __init__(
+        self, log: Log, feed: EventFeed, history: History, metrics: GatewayMetrics, spans: "Spans | None" = None
+    ) -> None:
+        self._log, self._feed, self._history, self._metrics, self._spans = log, feed, history, metrics, spans
 
     async def ask(
         self, caller: Identity, kind: str, data: BaseModel, *, key: str | None = None, wait_s: float
@@ -81,7 +86,8 @@ class Writes:
         Raises:
             Problem: it cannot be written, or cannot be answered.
         """
-        command = _command(caller, kind, data, key or str(uuid.uuid4()))
+        traceparent = None if self._spans is None else self._spans.traceparent()
+        command = _command(caller, kind, data, key or str(uuid.uuid4()), traceparent)
         began = time.perf_counter()
         place = await self._written(command)
         values = await self._feed.outcome(place, timeout_s=wait_s) if wait_s else None
@@ -147,7 +153,9 @@ class Writes:
         return refused
 
 
-def _command(caller: Identity, kind: str, data: BaseModel, key: str) -> Command:
+def _command(caller: Identity, kind: str, data: BaseModel, key: str, traceparent: str | None) -> Command:
     envelope = {"specversion": "1.0", "id": key, "source": caller.source, "type": f"opd.{kind}.v1", "data": data}
+    if traceparent is not None:
+        envelope["traceparent"] = traceparent
     command: Command = _OF_TYPE[kind].model_validate(envelope)
     return command

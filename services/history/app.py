@@ -17,6 +17,7 @@ from services.history.postgres import wait_for_postgres
 from services.history.projector import Projector, State
 from services.history.schema import migrate
 from services.settings import Settings
+from services.telemetry.tracing import spans_of
 from services.topics import check_topics
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -33,7 +34,8 @@ class History:
 
     def __init__(self, settings: Settings, partitions: int) -> None:
         metrics = HistoryMetrics()
-        self._projector = Projector(settings, partitions, metrics)
+        self._spans = spans_of("opd-history")
+        self._projector = Projector(settings, partitions, metrics, self._spans)
         self._app = health_app(self._live, self._ready, metrics.registry)
 
     async def run(self, host: str, port: int) -> None:
@@ -62,6 +64,8 @@ class History:
         finally:
             self._projector.stop()
             await asyncio.wait({projecting})
+            if self._spans is not None:
+                await asyncio.to_thread(self._spans.close)
         await projecting
 
     def _live(self) -> tuple[bool, dict[str, Any]]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
@@ -19,6 +20,9 @@ from services.history.store import Batch, OtherLog, Overtaken, load, write
 from services.kafka import kafka_client
 from services.record_batches import read_any_batch
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from services.telemetry.spans import Spans
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -50,12 +54,15 @@ class Projector:
         positions: by partition, the offset in the events topic up to which all is kept.
     """
 
-    def __init__(self, settings: Settings, partitions: int, metrics: HistoryMetrics) -> None:
+    def __init__(
+        self, settings: Settings, partitions: int, metrics: HistoryMetrics, spans: "Spans | None" = None
+    ) -> None:
         self.state = State.STARTING
         self.positions: dict[int, int] = {}
         self._settings = settings
         self._partitions = partitions
         self._metrics = metrics
+        self._spans = spans
         metrics.working.set_function(lambda: self.state is State.WORKING)
         self._stopping = asyncio.Event()
 
@@ -192,7 +199,7 @@ class Projector:
         return batch
 
     async def _write(self, connection: asyncpg.Connection, batch: Batch) -> None:
-        started = time.monotonic()
+        started, began_ns = time.monotonic(), time.time_ns()
         written = await write(connection, self._settings.history_schema, batch)
         self._metrics.write.observe(time.monotonic() - started)
         for table, count in written.items():
@@ -200,6 +207,9 @@ class Projector:
         self._metrics.batch.observe(sum(position.next_offset - before for before, position in batch.moved.values()))
         for place in batch.rows.positions():
             self._metrics.position.observe(place)
+        if self._spans is not None:
+            for event_id, kind, traceparent in batch.rows.followed():
+                self._spans.span(f"keep {kind}", traceparent, began_ns, {"opd.event_id": event_id})
         for number, (_, position) in batch.moved.items():
             self.positions[number] = position.next_offset
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -111,6 +112,14 @@ class Rows:
     def positions(self) -> Iterator[int]:
         """Give the places in waitlists that were given."""
         return (row[-1] for row in self.token_events if row[-1] is not None)
+
+    def followed(self) -> Iterator[tuple[str, str, str]]:
+        """Give the events whose commands named a trace: id, type, `traceparent`."""
+        rejections = ((*row[:6], "CommandRejected", *row[6:]) for row in self.rejections)
+        for row in chain(self.token_events, self.department_events, rejections):
+            kind, traceparent = row[6], row[10]
+            if traceparent is not None:
+                yield "-".join(map(str, row[:3])), kind, traceparent
 
     def add(self, event: AnyEvent, today: str) -> tuple[int, int]:
         """Add what an event becomes; give the offset of its command and its number.
