@@ -58,6 +58,16 @@ def test_doctors_and_departments(in_world: Run) -> None:
     in_world(run)
 
 
+def test_a_week_is_told_as_it_was_registered(in_world: Run) -> None:
+    async def run(world: World) -> None:
+        week = [{"slot": SLOT, "capacity": 2, "weekdays": ["MON", "FRI"]}, {"slot": "11:00-12:00", "capacity": 0}]
+        await world.post("/doctors", {**WHERE, "doctor_id": "dr-rao", "name": "Dr Rao", "schedule": week})
+        doctors = await world.get("/doctors?facility_id=blr1&department_id=cardiology")
+        assert doctors.json()["doctors"][0]["schedule"] == week
+
+    in_world(run)
+
+
 def test_a_listed_token_tells_when_the_patient_came(in_world: Run) -> None:
     async def run(world: World) -> None:
         await world.register(capacity=1)

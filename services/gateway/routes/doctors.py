@@ -3,9 +3,9 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
-from pydantic_core import from_json
+from pydantic import TypeAdapter
 
-from schemas.commands import RegisterDoctorData, SessionData, SetDoctorAvailabilityData, SetSlotCapacityData
+from schemas.commands import RegisterDoctorData, Schedule, SessionData, SetDoctorAvailabilityData, SetSlotCapacityData
 from schemas.words import DepartmentId, DoctorId, FacilityId, Part
 from services.gateway import queries
 from services.gateway.access import Access, may
@@ -18,6 +18,7 @@ from services.gateway.shapes import AvailabilityBody, CapacityBody, Doctors, Kno
 
 router = APIRouter(tags=["doctors"])
 
+_SCHEDULE: TypeAdapter[Schedule] = TypeAdapter(Schedule)  # from JSON: from Python, strictly, no text is a weekday
 DoctorPath = Annotated[DoctorId, Path()]
 
 
@@ -57,7 +58,7 @@ async def list_doctors(
     access.refuse_unless_covered(facility_id, department_id)
     rows = await parts.history.rows(queries.DOCTORS, facility_id, department_id)
     return Doctors(
-        doctors=[KnownDoctor.model_validate({**row, "schedule": _schedule(row["schedule"])}) for row in rows]
+        doctors=[KnownDoctor(**{**row, "schedule": _SCHEDULE.validate_json(row["schedule"])}) for row in rows]
     )
 
 
@@ -129,8 +130,3 @@ async def _of_session(parts: Parts, access: Access, how: How, kind: str, data: S
 
 def _given(said: Part) -> dict[str, Any]:
     return said.model_dump(exclude_none=True)
-
-
-def _schedule(text: str) -> list[object]:
-    entries: list[object] = from_json(text)
-    return entries
