@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     vault_url: str | None = Field(None, pattern=r"^postgres(ql)?://")
     vault_schema: str = Field("opd_vault", pattern="^[a-z_][a-z0-9_]{0,39}$")
     vault_key_file: Path | None = None
+    audit_schema: str = Field("opd_audit", pattern="^[a-z_][a-z0-9_]{0,39}$")
+    audit_anchors: Path | None = None
     commands_topic: str = topics.COMMANDS.name
     events_topic: str = topics.EVENTS.name
     dead_letters_topic: str = topics.DEAD_LETTERS.name
@@ -62,7 +64,7 @@ class Settings(BaseSettings):
 
     @property
     def vault_address(self) -> str:
-        """Where the vault is: beside the history, unless it has a server or a role of its own."""
+        """Where vault and audit trail are: beside the history, unless they have a server or a role of their own."""
         return self.vault_url or self.postgres_url
 
 

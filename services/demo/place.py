@@ -28,7 +28,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 ALLOCATORS = 2
 PARTITIONS = 4
-_SCHEMAS = ("history_schema", "vault_schema")
+_SCHEMAS = ("history_schema", "vault_schema", "audit_schema")
 
 
 class Place:

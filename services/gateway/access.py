@@ -9,21 +9,23 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from schemas.words import RejectionReason
+from services.gateway.audited import Asked, asked_by
 from services.gateway.identity import Identity
 from services.gateway.keys import DEVELOPER, LOOPBACK, InvalidToken, KeysUnavailable
 from services.gateway.parts import Parts, parts_of
 from services.gateway.permissions import PERMISSIONS, Action, Reach, Role
-from services.gateway.problems import FORBIDDEN, KEYS_UNAVAILABLE, REASONS, UNAUTHENTICATED, Problem
+from services.gateway.problems import AUDIT_UNAVAILABLE, FORBIDDEN, KEYS_UNAVAILABLE, REASONS, UNAUTHENTICATED, Problem
 
 _BEARER = HTTPBearer(auto_error=False, bearerFormat="JWT", description="`opd token-for --role …` for development.")
 
 
 @dataclass(frozen=True)
 class Access:
-    """One caller's permission for one action."""
+    """One caller's permission for one action; `asked` is what the audit trail will tell of it."""
 
     caller: Identity
     reach: Reach
+    asked: Asked
 
     @property
     def sees_patients(self) -> bool:
@@ -42,6 +44,7 @@ class Access:
 
     def refuse_unless_covered(self, facility_id: str, department_id: str | None = None) -> None:
         """Refuse what is outside the claims' facilities and departments."""
+        self.asked.facility_id, self.asked.department_id = facility_id, department_id
         if not self.caller.covers(facility_id, department_id):
             raise Problem(FORBIDDEN, "outside the facilities and departments of the token")
 
@@ -92,12 +95,15 @@ def allowed(action: Action) -> Callable[..., Awaitable[Access]]:
         if caller is DEVELOPER and request.url.hostname not in LOOPBACK:
             # A web page whose name was made to lead here would else be an administrator, in its reader's browser.
             raise Problem(UNAUTHENTICATED, "in development mode without a token: through 127.0.0.1 or localhost alone")
+        asked = asked_by(request.scope, action, caller)
         if parts.limits is not None:
             await parts.limits.count_caller(request.scope, caller, action)
+        if parts.trail.is_full:
+            raise Problem(AUDIT_UNAVAILABLE)
         reach = PERMISSIONS[action][caller.role]
         if reach is Reach.NOTHING:
             raise Problem(FORBIDDEN, f"not for the role {caller.role}")
-        return Access(caller, reach)
+        return Access(caller, reach, asked)
 
     return access
 

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
+from services.gateway.audited import Audited
 from services.gateway.guard import Guard
 from services.gateway.openapi import describe
 from services.gateway.parts import Parts
@@ -58,6 +59,7 @@ def make_app(parts: Parts) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
+    app.add_middleware(Audited, trail=parts.trail)
     app.add_middleware(Guard, metrics=parts.metrics, limits=parts.limits, spans=parts.spans)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign]  # FastAPI's own way
     return app

@@ -13,6 +13,7 @@ from services.gateway.limits import Limits
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.streams import EventLog
 from services.gateway.writes import Writes
+from services.trail.trail import Trail
 from services.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Parts:
         feed: what is said from now on.
         events: what was said before.
         vault: who patients are; None without a key for it.
+        trail: where it is noted who asked for what.
         verifier: who calls.
         metrics: what is counted.
         partition_of: the partition of a department's key.
@@ -41,6 +43,7 @@ class Parts:
     feed: EventFeed
     events: EventLog
     vault: Vault | None
+    trail: Trail
     verifier: Verifier
     metrics: GatewayMetrics
     partition_of: Callable[[bytes], int]

@@ -19,7 +19,8 @@ async def patient_of(parts: Parts, access: Access, facility_id: str, patient_id:
     if (named is None) == (number is None):
         fault = FieldFault(field="patient_id", fault="either a patient_id or a patient_number")
         raise Problem(INVALID_REQUEST, errors=[fault])
-    return named or await vault_of(parts).patient_id(facility_id, str(number))
+    access.asked.patient_id = named or await vault_of(parts).patient_id(facility_id, str(number))
+    return access.asked.patient_id
 
 
 def vault_of(parts: Parts) -> Vault:

@@ -85,6 +85,9 @@ _ROWS = {
 }  # fmt: skip
 PERMISSIONS = {action: dict(zip(_COLUMNS, row, strict=True)) for action, row in _ROWS.items()}
 
+# What is read here tells of nobody: all else goes into the audit trail.
+UNAUDITED = frozenset({Action.LIST_DOCTORS, Action.LIST_DEPARTMENTS})
+
 # Who asks for a token says of what class it is. A seat is taken from others for an emergency, and money lets one wait
 # before others: neither is for whoever profits to say.
 SOURCES = {

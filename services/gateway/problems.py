@@ -154,6 +154,12 @@ VAULT_UNAVAILABLE = Kind(
     "The vault cannot be read",
     "Nothing was done. Try again after the seconds of Retry-After; a patient_id in place of a number works meanwhile.",
 )
+AUDIT_UNAVAILABLE = Kind(
+    "audit-unavailable",
+    503,
+    "It cannot be noted who asks",
+    "Nobody is shown a patient's data unnoticed. Try again after the seconds of Retry-After; a change may be done.",
+)
 _OWN = (
     INVALID_REQUEST,
     UNAUTHENTICATED,
@@ -174,6 +180,7 @@ _OWN = (
     PATIENT_UNKNOWN,
     NO_VAULT,
     VAULT_UNAVAILABLE,
+    AUDIT_UNAVAILABLE,
 )
 KINDS = {kind.slug: kind for kind in (*REASONS.values(), *_OWN)}
 

@@ -26,6 +26,7 @@ from services.record_batches import read_any_batch
 from services.settings import Settings
 from services.telemetry.tracing import spans_of
 from services.topics import check_topics
+from services.trail.trail import writing
 from services.vault.vault import opening
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -77,6 +78,7 @@ async def _run(settings: Settings, who: Verifier) -> None:
         if limits is not None:
             stack.push_async_callback(limits.close)
         history = await stack.enter_async_context(reading(settings))
+        trail = await stack.enter_async_context(writing(settings))
         vault = None
         if settings.jwt_jwks is None or settings.vault_key_file is not None:
             vault = await stack.enter_async_context(opening(settings, make_key=settings.jwt_jwks is None))
@@ -86,6 +88,7 @@ async def _run(settings: Settings, who: Verifier) -> None:
             feed=feed,
             events=log,
             vault=vault,
+            trail=trail,
             verifier=who,
             metrics=metrics,
             partition_of=log.partition_of,

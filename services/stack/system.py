@@ -20,7 +20,6 @@ from services.stack.stack import Stack
 from services.stack.state import kept_ports, replace_file
 from services.topics import ensure_topics
 
-VAULT_KEY = "vault.key"
 _READY_TIMEOUT_S = 60
 
 
@@ -132,7 +131,8 @@ class System:
             "kafka_bootstrap_servers": self._stack.kafka,
             "redis_url": self._stack.redis,
             "http_host": LOOPBACK,
-            "vault_key_file": self.settings.vault_key_file or self._stack.folder / VAULT_KEY,
+            "vault_key_file": self.settings.vault_key_file or self._stack.folder / "vault.key",
+            "audit_anchors": self.settings.audit_anchors or self._stack.folder / "audit-anchors",
         }
         if self._stack.postgres:
             here |= {"postgres_url": self._stack.postgres, "vault_url": None}

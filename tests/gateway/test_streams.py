@@ -10,9 +10,10 @@ import pytest
 from services.gateway import feed as feeds
 from services.gateway import streams
 from services.gateway.access import Access
+from services.gateway.audited import Asked
 from services.gateway.feed import EventFeed, Record
 from services.gateway.identity import Identity
-from services.gateway.permissions import Reach, Role
+from services.gateway.permissions import Action, Reach, Role
 from services.gateway.routes.events import as_seen
 from services.gateway.said import EventPlace, Place, place_of
 from services.gateway.streams import told
@@ -125,7 +126,8 @@ def test_an_outcome_is_whole_when_a_later_one_begins_or_nothing_is_left() -> Non
 
 
 def access(role: Role, reach: Reach, **claims: str) -> Access:
-    return Access(Identity.model_validate({"sub": "x", "role": role, "facilities": "*", **claims}), reach)
+    caller = Identity.model_validate({"sub": "x", "role": role, "facilities": "*", **claims})
+    return Access(caller, reach, Asked(Action.FOLLOW, caller))
 
 
 SEEN = [

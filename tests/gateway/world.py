@@ -28,6 +28,7 @@ from services.gateway.said import EventPlace, Place, place_of
 from services.gateway.writes import Writes
 from services.history.postgres import connect
 from services.settings import Settings
+from services.trail.trail import writing
 from services.vault.vault import opening
 from tests.history.log import Log as HistoryLog
 from tests.history.log import project
@@ -127,18 +128,21 @@ def _named(headers: dict[str, str]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def gateway(postgres_url: str, schema: str, who: Verifier | None = None, **limited: str) -> AsyncIterator[World]:
-    """Run one; the schema is migrated. With the settings of limits it keeps them."""
+async def gateway(postgres_url: str, schema: str, who: Verifier | None = None, **said: str) -> AsyncIterator[World]:
+    """Run one; the schema is migrated. With a `redis_url` it keeps limits.
+
+    Vault and audit trail are the run's own, unless the settings name others.
+    """
     feed, metrics = EventFeed(), GatewayMetrics()
     async with AsyncExitStack() as stack:
         key_file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "vault.key"
         key_file.write_text(VAULT_KEY)
-        where = {"postgres_url": postgres_url, "history_schema": schema, "vault_schema": f"{schema}_vault"}
-        settings = Settings.model_validate({**where, "vault_key_file": key_file, **limited})
+        own = {"vault_schema": "test_vault", "vault_key_file": key_file, "audit_schema": "test_audit"}
+        settings = Settings.model_validate({"postgres_url": postgres_url, "history_schema": schema, **own, **said})
         connection = await connect(postgres_url, schema)
         stack.push_async_callback(connection.close)
         history = await stack.enter_async_context(reading(settings))
-        limits = Limits(settings, metrics) if limited else None
+        limits = Limits(settings, metrics) if "redis_url" in said else None
         if limits is not None:
             stack.push_async_callback(limits.close)
         log = MemoryLog(connection, schema, feed)
@@ -149,6 +153,7 @@ async def gateway(postgres_url: str, schema: str, who: Verifier | None = None, *
             feed=feed,
             events=log,
             vault=vault,
+            trail=await stack.enter_async_context(writing(settings)),
             verifier=who or verifier(settings),
             metrics=metrics,
             partition_of=log.partition_of,

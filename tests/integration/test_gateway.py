@@ -48,6 +48,7 @@ def gateway(
         postgres_url=postgres_server.url,
         history_schema=f"test_{mine}",
         vault_schema=f"test_{mine}_vault",
+        audit_schema=f"test_{mine}_audit",
         commands_topic=f"commands.{mine}",
         events_topic=f"events.{mine}",
         dead_letters_topic=f"dead-letters.{mine}",

@@ -125,7 +125,8 @@ def test_named_servers_are_used_and_not_stopped(
 ) -> None:
     named = {"kafka": kafka_server.address, "redis": valkey_server.url, "postgres": postgres_server.url}
     mine = settings.events_topic.replace(".", "_")
-    settings = settings.model_copy(update={"history_schema": mine, "vault_schema": f"{mine}_vault"})
+    schemas = {"history_schema": mine, "vault_schema": f"{mine}_vault", "audit_schema": f"{mine}_audit"}
+    settings = settings.model_copy(update=schemas)
     words = [f"--{server}={address}" for server, address in named.items()]
     running = up(*words, "--allocators=2", **environment(settings))
     assert {server: running.described[server] for server in named} == named

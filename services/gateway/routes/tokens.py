@@ -159,6 +159,7 @@ async def list_tokens(  # noqa: PLR0913, PLR0917  its filters
 ) -> TokenPage:
     """Those that the caller may see, page by page."""
     access.refuse_unless_covered(facility_id, department_id)
+    access.asked.patient_id = access.only_patient or opd_patient_id
     wanted = {
         "facility_id": facility_id,
         "department_id": department_id,

@@ -1,0 +1,1 @@
+"""How the audit trail's schema came to be."""
