@@ -2,7 +2,7 @@
 
 A test that talks to both asks for `settings`: servers that run, names of topics and group that nobody else uses, an
 empty Redis. One that must hold on every Redis there is asks for `every_redis`. One that kills or restarts a server asks
-for `kafka_server` or `valkey_server` besides, and leaves it running.
+for `kafka_server` or `valkey_server` besides, and leaves it running. `servers.py` says which servers they are.
 """
 
 import os
@@ -16,7 +16,9 @@ import pytest
 from redis import Redis
 
 from services.settings import Settings
-from services.stack import KafkaServer, PostgresServer, ValkeyServer
+from services.stack import ValkeyServer
+from tests import servers
+from tests.servers import Database, Kafka
 
 # How long an example takes on a busy machine says nothing.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -34,50 +36,35 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """The run's Kafka."""
-    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
-    try:
-        server.start()
+    with servers.running(servers.kafka(tmp_path_factory.mktemp("kafka"))) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
-def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    """The run's Valkey."""
-    yield from _valkey(tmp_path_factory.mktemp("valkey"), None)
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The run's Valkey, or the Redis in its place."""
+    with servers.running(servers.redis(tmp_path_factory.mktemp("valkey"))) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """The `redis-server` of this machine."""
-    yield from _valkey(tmp_path_factory.mktemp("redis"), REDIS_SERVER)
-
-
-def _valkey(folder: Path, binary: str | None) -> Iterator[ValkeyServer]:
-    server = ValkeyServer(folder, binary=Path(binary) if binary else None)
-    try:
-        server.start()
+    with servers.running(ValkeyServer(tmp_path_factory.mktemp("redis"), binary=Path(str(REDIS_SERVER)))) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """The run's PostgreSQL; a test takes a schema of its own in it."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    try:
-        server.start()
+    with servers.running(servers.postgres(tmp_path_factory.mktemp("postgres"))) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
-def redis_url(valkey_server: ValkeyServer) -> str:
+def redis_url(valkey_server: Database) -> str:
     """A Redis with nothing in it."""
     return _emptied(valkey_server)
 
@@ -88,14 +75,14 @@ def every_redis(request: pytest.FixtureRequest) -> str:
     return _emptied(request.getfixturevalue(request.param))
 
 
-def _emptied(server: ValkeyServer) -> str:
+def _emptied(server: Database) -> str:
     with Redis.from_url(server.url) as redis:
         redis.flushall()
     return server.url
 
 
 @pytest.fixture
-def settings(kafka_server: KafkaServer, redis_url: str) -> Settings:
+def settings(kafka_server: Kafka, redis_url: str) -> Settings:
     """Where the servers are, with topics (not yet created) and a group of this test's own."""
     mine = uuid.uuid4().hex[:12]
     return Settings(

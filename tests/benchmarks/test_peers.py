@@ -11,7 +11,7 @@ from benchmarks.peers.records import Command, read, write
 from benchmarks.workload import Sent, workload
 from services.allocator.kafka import partitioner
 from services.redis import connect_redis
-from services.stack import PostgresServer
+from tests.servers import Database
 
 PARTITIONS = 2
 DecideOne = Callable[[Command], Awaitable[list[bytes]]]
@@ -66,7 +66,7 @@ def test_a_lua_call_a_message_says_what_the_model_says(redis_url: str) -> None:
     asyncio.run(check())
 
 
-def test_row_locks_say_what_the_model_says(postgres_server: PostgresServer) -> None:
+def test_row_locks_say_what_the_model_says(postgres_server: Database) -> None:
     async def check() -> None:
         await empty(postgres_server.url)
         async with asyncpg.create_pool(postgres_server.url, min_size=1, max_size=1) as pool:
@@ -76,7 +76,7 @@ def test_row_locks_say_what_the_model_says(postgres_server: PostgresServer) -> N
     asyncio.run(check())
 
 
-def test_what_batches_keep_is_what_a_successor_goes_on_from(postgres_server: PostgresServer) -> None:
+def test_what_batches_keep_is_what_a_successor_goes_on_from(postgres_server: Database) -> None:
     sent = list(workload(3_000, departments=2))
     commands, half = commands_of(sent), 1_500
 

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from services.history.schema import migrate
-from services.stack import PostgresServer
 from tests.gateway.world import Run, World, gateway
+from tests.servers import Database
 
 
 @pytest.fixture
-def in_world(postgres_server: PostgresServer) -> Run:
+def in_world(postgres_server: Database) -> Run:
     """Run a coroutine function with a gateway."""
 
     async def with_gateway(run: Callable[[World], Awaitable[None]]) -> None:

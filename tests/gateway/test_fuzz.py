@@ -10,17 +10,17 @@ import uvicorn
 from services.gateway import history
 from services.gateway.protocol import LimitedProtocol
 from services.history.schema import migrate
-from services.stack import PostgresServer
 from services.stack.ports import LOOPBACK, free_ports
 from tests.gateway.world import POOL, gateway
 from tests.http_fuzz.fuzz import fuzz
+from tests.servers import Database
 from tests.waiting import until
 
 KNOWN = {**POOL, "doctor_id": "dr-rao", "token_id": "blr1.cardiology.20261123.1", "source": "ONLINE"}
 
 
 def test_no_answer_is_undocumented_or_a_server_error(
-    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    postgres_server: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "REACHED_WITHIN_S", 0.01)
     [port] = free_ports(1)

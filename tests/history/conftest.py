@@ -10,7 +10,7 @@ import pytest
 
 from services.history.postgres import connect
 from services.history.schema import migrate
-from services.stack import PostgresServer
+from tests.servers import Database
 
 InDatabase = Callable[[Callable[[asyncpg.Connection, str], Awaitable[Any]]], Any]
 
@@ -21,7 +21,7 @@ def schema() -> str:
 
 
 @pytest.fixture
-def in_database(postgres_server: PostgresServer, schema: str) -> InDatabase:
+def in_database(postgres_server: Database, schema: str) -> InDatabase:
     """Run a coroutine function with a connection to the migrated schema, and its name."""
 
     async def with_connection(run: Callable[[asyncpg.Connection, str], Awaitable[Any]]) -> Any:

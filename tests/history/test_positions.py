@@ -7,14 +7,14 @@ import asyncpg
 
 from services.history.positions import following
 from services.history.postgres import connect
-from services.stack import PostgresServer
 from tests.core.days import random_commands
 from tests.history.conftest import InDatabase
 from tests.history.log import Log, project
+from tests.servers import Database
 
 
 def test_a_waiter_is_told_when_its_event_is_kept_and_not_before(
-    in_database: InDatabase, postgres_server: PostgresServer
+    in_database: InDatabase, postgres_server: Database
 ) -> None:
     log = Log(partitions=2)
     log.say(random_commands(seed=11, count=60))
@@ -37,7 +37,7 @@ def test_a_waiter_is_told_when_its_event_is_kept_and_not_before(
     in_database(run)
 
 
-def test_it_listens_again_after_postgresql_was_killed(in_database: InDatabase, postgres_server: PostgresServer) -> None:
+def test_it_listens_again_after_postgresql_was_killed(in_database: InDatabase, postgres_server: Database) -> None:
     async def run(_connection: asyncpg.Connection, schema: str) -> None:
         log = Log()
         log.say(random_commands(seed=12, count=10))

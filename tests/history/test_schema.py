@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 
 from services.history.schema import NewerSchema, migrate
-from services.stack import PostgresServer
 from tests.console import ROOT
 from tests.history.conftest import InDatabase
+from tests.servers import Database
 
 SAID_OF_ALL = """
     SELECT class.relname, obj_description(class.oid) FROM pg_class AS class
@@ -17,7 +17,7 @@ SAID_OF_ALL = """
 """
 
 
-def test_two_that_start_together_make_it_once(postgres_server: PostgresServer, schema: str) -> None:
+def test_two_that_start_together_make_it_once(postgres_server: Database, schema: str) -> None:
     async def both() -> list[str]:
         return await asyncio.gather(*[migrate(postgres_server.url, schema) for _ in range(3)])
 
@@ -25,7 +25,7 @@ def test_two_that_start_together_make_it_once(postgres_server: PostgresServer, s
 
 
 def test_a_newer_schema_is_refused_and_left_alone(
-    in_database: InDatabase, postgres_server: PostgresServer, schema: str
+    in_database: InDatabase, postgres_server: Database, schema: str
 ) -> None:
     async def make_newer(connection: asyncpg.Connection, _schema: str) -> None:
         await connection.execute("UPDATE alembic_version SET version_num = '0999'")

@@ -23,8 +23,8 @@ from services.demo import command
 from services.settings import Settings
 from services.simulator.day import Day
 from services.simulator.play import Summary, play
-from services.stack import PostgresServer
 from tests.console import OPD, ROOT, opd
+from tests.servers import Database
 from tests.waiting import until
 
 SMALL = ("--doctors=4", "--patients=60", "--departments=2", "--speed=0")
@@ -124,7 +124,7 @@ def test_a_state_folder_is_kept_and_can_see_another_day(tmp_path: Path, settings
 
 
 def test_given_servers_are_left_as_they_were(
-    tmp_path: Path, temporary: Path, settings: Settings, postgres_server: PostgresServer, mark: dict[str, str]
+    tmp_path: Path, temporary: Path, settings: Settings, postgres_server: Database, mark: dict[str, str]
 ) -> None:
     before = topics(settings)
     with Redis.from_url(settings.redis_url) as redis:

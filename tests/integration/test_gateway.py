@@ -19,12 +19,12 @@ import pytest
 from redis import Redis
 
 from services.settings import Settings
-from services.stack import KafkaServer, PostgresServer, ValkeyServer
 from services.topics import ensure_topics
 from tests.console import ROOT
 from tests.gateway.world import events_in
 from tests.integration.gateways import RunningGateway, running_gateway
 from tests.integration.running import read_all
+from tests.servers import Database, Kafka
 from tests.waiting import until
 
 SLOT = "09:00-10:00"
@@ -33,9 +33,9 @@ TOMORROW = f"{datetime.now(UTC).date() + timedelta(days=1)}"
 
 @pytest.fixture(scope="module")
 def gateway(
-    kafka_server: KafkaServer,
-    valkey_server: ValkeyServer,
-    postgres_server: PostgresServer,
+    kafka_server: Kafka,
+    valkey_server: Database,
+    postgres_server: Database,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningGateway]:
     """All of it once; each test has a department of its own."""
@@ -163,9 +163,7 @@ def test_events_are_followed_and_resumed(gateway: RunningGateway) -> None:
     assert len(set(again)) == 4
 
 
-def test_without_kafka_it_says_so_in_time_and_goes_on_afterwards(
-    gateway: RunningGateway, kafka_server: KafkaServer
-) -> None:
+def test_without_kafka_it_says_so_in_time_and_goes_on_afterwards(gateway: RunningGateway, kafka_server: Kafka) -> None:
     here = Department(gateway, "no-kafka")
     kafka_server.kill()
     try:

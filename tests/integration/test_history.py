@@ -19,13 +19,13 @@ from aiokafka import AIOKafkaProducer
 
 from services.history.postgres import connect
 from services.settings import Settings
-from services.stack import PostgresServer
 from services.stack.ports import free_ports
 from services.stack.system import environment
 from tests.console import OPD, ROOT, opd
 from tests.core.days import random_commands
 from tests.history.log import Log, differences
 from tests.integration.running import create_topics
+from tests.servers import Database
 from tests.waiting import until
 
 PARTITIONS = 3
@@ -79,7 +79,7 @@ class RunningHistory:
 
 
 @pytest.fixture
-def history(settings: Settings, postgres_server: PostgresServer) -> Settings:
+def history(settings: Settings, postgres_server: Database) -> Settings:
     """The settings of a history of this test's own, with topics that are there."""
     create_topics(settings, PARTITIONS)
     schema = settings.events_topic.replace(".", "_")
@@ -136,9 +136,7 @@ def equal(settings: Settings, log: Log) -> bool:
     return True
 
 
-def test_every_event_is_kept_once_whatever_is_killed_under_load(
-    history: Settings, postgres_server: PostgresServer
-) -> None:
+def test_every_event_is_kept_once_whatever_is_killed_under_load(history: Settings, postgres_server: Database) -> None:
     log = Log(PARTITIONS)
     log.say(random_commands(seed=21, count=9000))
     saying = threading.Thread(target=say, args=(history, log))

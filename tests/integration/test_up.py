@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from services.settings import Settings
-from services.stack import KafkaServer, PostgresServer, ValkeyServer
 from services.stack.probes import probe_kafka, probe_postgres, probe_redis
 from services.stack.system import environment
 from services.topics import check_topics
 from tests.console import OPD, ROOT, opd
+from tests.servers import Database, Kafka
 from tests.waiting import until
 
 Up = Callable[..., "Running"]
@@ -118,9 +118,9 @@ def test_nothing_outlives_a_kill_and_the_next_start_goes_on(up: Up, state: Path)
 
 def test_named_servers_are_used_and_not_stopped(
     up: Up,
-    kafka_server: KafkaServer,
-    valkey_server: ValkeyServer,
-    postgres_server: PostgresServer,
+    kafka_server: Kafka,
+    valkey_server: Database,
+    postgres_server: Database,
     settings: Settings,
 ) -> None:
     named = {"kafka": kafka_server.address, "redis": valkey_server.url, "postgres": postgres_server.url}
@@ -139,9 +139,7 @@ def test_named_servers_are_used_and_not_stopped(
 
 
 @pytest.mark.parametrize("part", ["allocator", "redis", "postgres"])
-def test_a_part_that_dies_is_named_and_ends_it(
-    up: Up, part: str, kafka_server: KafkaServer, settings: Settings
-) -> None:
+def test_a_part_that_dies_is_named_and_ends_it(up: Up, part: str, kafka_server: Kafka, settings: Settings) -> None:
     running = up(f"--kafka={kafka_server.address}", **environment(settings))
     os.kill(running.described["pids"][part], signal.SIGKILL)
     assert running.end() == 1
@@ -149,7 +147,7 @@ def test_a_part_that_dies_is_named_and_ends_it(
 
 
 def test_a_person_is_shown_addresses_the_next_steps_and_a_warning(
-    state: Path, kafka_server: KafkaServer, valkey_server: ValkeyServer, settings: Settings
+    state: Path, kafka_server: Kafka, valkey_server: Database, settings: Settings
 ) -> None:
     words = ["up", f"--state-dir={state}", f"--kafka={kafka_server.address}", f"--redis={valkey_server.url}"]
     with subprocess.Popen(  # noqa: S603 - our own

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from services.settings import Settings
-from services.stack import PostgresServer
 from services.vault.vault import Vault, opening
+from tests.servers import Database
 
 InVault = Callable[[Callable[[Vault], Awaitable[Any]]], Any]
 
 
 @pytest.fixture
-def vault_settings(postgres_server: PostgresServer, tmp_path: Path) -> Settings:
+def vault_settings(postgres_server: Database, tmp_path: Path) -> Settings:
     return Settings(
         postgres_url=postgres_server.url,
         vault_schema=f"test_{uuid.uuid4().hex[:12]}",

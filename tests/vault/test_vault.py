@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from services.history.postgres import connect
 from services.settings import Settings
-from services.stack import PostgresServer
 from services.stack.ports import free_ports
 from services.vault.contact import Contact
 from services.vault.keys import BadKeyFile, Unreadable, new_key, read_master_keys
 from services.vault.vault import Erased, Vault, VaultUnavailable, opening
 from tests.console import opd
+from tests.servers import Database
 from tests.vault.conftest import InVault
 
 ASHA = Contact(
@@ -213,9 +213,7 @@ def test_without_postgres_it_says_so(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_analysts_with_default_privileges_do_not_get_in(
-    postgres_server: PostgresServer, vault_settings: Settings
-) -> None:
+def test_analysts_with_default_privileges_do_not_get_in(postgres_server: Database, vault_settings: Settings) -> None:
     grants = "ALTER DEFAULT PRIVILEGES {} USAGE ON SCHEMAS {} pg_monitor"
     _run_sql(vault_settings, grants.format("GRANT", "TO"))
     try:
