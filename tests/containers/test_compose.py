@@ -2,8 +2,6 @@
 
 import importlib
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +39,6 @@ def environment(service: dict[str, Any]) -> dict[str, str]:
 
 def listeners(service: dict[str, Any], name: str) -> dict[str, str]:
     return dict(each.split("://") for each in environment(service)[name].split(","))
-
-
-def test_it_is_a_compose_file() -> None:
-    checked = subprocess.run(  # noqa: S603  ours
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", compose.FILE],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stdout
 
 
 def test_every_service_runs_in_it() -> None:
@@ -135,7 +123,7 @@ def test_nothing_that_was_acknowledged_is_dropped() -> None:
 @pytest.mark.parametrize("name", ALONE)
 def test_images_are_named_by_version(name: str) -> None:
     image = ALONE[name]["image"]
-    assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+(\.\d+)?|opd-token-engine:dev", image), image
+    assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+(\.\d+)?(@sha256:[0-9a-f]{64})?|opd-token-engine:dev", image), image
 
 
 @pytest.mark.parametrize("name", ALONE)
