@@ -6,13 +6,15 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from ssl import SSLCertVerificationError
 from typing import Annotated
 
 import structlog
 import typer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed, TopicAlreadyExistsError, for_code
 
 from schemas import topics as contract
 from services.errors import OpdError
@@ -109,7 +111,7 @@ def topics(
 @asynccontextmanager
 async def _admin(settings: Settings, timeout_s: float) -> AsyncIterator[AIOKafkaAdminClient]:
     servers = settings.kafka_bootstrap_servers
-    await _wait_for_kafka(servers, timeout_s)
+    await _wait_for_kafka(settings, timeout_s)
     admin = AIOKafkaAdminClient(**kafka_client(settings))
     try:
         await admin.start()
@@ -120,21 +122,24 @@ async def _admin(settings: Settings, timeout_s: float) -> AsyncIterator[AIOKafka
         await admin.close()
 
 
-async def _wait_for_kafka(servers: str, timeout_s: float) -> None:
-    """Until one of the servers accepts a connection; aiokafka itself would log an error for each that does not."""
+async def _wait_for_kafka(settings: Settings, timeout_s: float) -> None:
+    """Until a server lets us in; aiokafka itself would log an error for each that does not, and not say why."""
+    servers = settings.kafka_bootstrap_servers
     deadline = time.monotonic() + timeout_s
     said = False
     while True:
         for server in servers.split(","):
-            host, _, port = server.strip().rpartition(":")
             try:
                 async with asyncio.timeout(max(1, deadline - time.monotonic())):
-                    _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-            except (OSError, ValueError) as error:
+                    await _connect(settings, server)
+            except (SSLCertVerificationError, SaslAuthenticationFailed) as error:
+                raise TopicError(
+                    f"the Kafka at {server} and we do not trust each other: {error}\n"
+                    "try: OPD_KAFKA_CA_FILE with who signed its certificate, OPD_KAFKA_USERNAME and its password"
+                ) from error
+            except (OSError, ValueError, KafkaError) as error:
                 last = error
             else:
-                writer.close()
-                await writer.wait_closed()
                 return
         if time.monotonic() >= deadline:
             raise TopicError(
@@ -145,6 +150,14 @@ async def _wait_for_kafka(servers: str, timeout_s: float) -> None:
             said = True
             _log.info("waiting for Kafka", at=servers, timeout_s=timeout_s)
         await asyncio.sleep(0.2)
+
+
+async def _connect(settings: Settings, server: str) -> None:
+    host, _, port = server.strip().rpartition(":")
+    security = kafka_client(settings)
+    del security["bootstrap_servers"]
+    connection = await create_conn(host.strip("[]"), int(port), **security)
+    connection.close()
 
 
 def _by_name(settings: Settings) -> dict[str, contract.Topic]:
