@@ -8,7 +8,7 @@ import structlog
 
 from services.settings import Settings
 
-_CHATTY = ("aiokafka", "alembic", "asyncio", "faststream", "uvicorn.access")
+_CHATTY = ("aiokafka", "alembic", "asyncio", "faststream", "httpcore", "httpx", "uvicorn.access")
 
 
 def configure(settings: Settings) -> None:

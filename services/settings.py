@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     rate_limit_booking: str = Field("60/minute", pattern=_RATE)
     rate_limit_portal: str = Field("30000/minute", pattern=_RATE)
     trusted_proxies: str | None = None
+    gateway_url: str = Field("http://127.0.0.1:8100", pattern=r"^https?://")
+    board_url: str | None = Field(None, pattern=r"^https?://")
+    board_token_file: Path | None = None
+    board_key_file: Path | None = None
+    board_rooms: Path | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(None, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,16 +1,14 @@
 """`opd gateway`, `opd token-for` and `opd make-keys`."""
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import jwt
 import typer
 from pydantic import ValidationError
 
 from services.errors import OpdError
 from services.gateway.identity import Identity
-from services.gateway.keys import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER, DEVELOPMENT_SECRET
+from services.gateway.keys import sign_for_development
 from services.gateway.permissions import Role
 from services.gateway.signing import make_keys as write_keys
 from services.gateway.signing import sign
@@ -60,15 +58,12 @@ def token_for(  # noqa: PLR0913  a claim each
         Identity.model_validate(claims)
     except ValidationError as error:
         raise WrongClaims("; ".join(each["msg"] for each in error.errors())) from None
-    now = int(time.time())
-    claims |= {"iat": now, "exp": now + int(hours * 3600)}
     if signing_key is None:
-        claims |= {"iss": DEVELOPMENT_ISSUER, "aud": DEVELOPMENT_AUDIENCE}
-        typer.echo(jwt.encode(claims, DEVELOPMENT_SECRET, algorithm="HS256", headers={"kid": "development"}))
+        typer.echo(sign_for_development(claims, hours=hours))
     elif jwt_issuer is None:
         raise WrongClaims("OPD_JWT_ISSUER is not set: the gateways take tokens of the issuer that they trust alone")
     else:
-        typer.echo(sign({**claims, "iss": jwt_issuer, "aud": jwt_audience}, signing_key))
+        typer.echo(sign({**claims, "iss": jwt_issuer, "aud": jwt_audience}, signing_key, hours=hours))
 
 
 def make_keys(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,16 @@ def make_keys(signing_key: Path, jwks: Path) -> bool:
     return made
 
 
-def sign(claims: dict[str, Any], signing_key: Path) -> str:
-    """Give a token with these claims.
+def sign(claims: dict[str, Any], signing_key: Path, *, hours: float) -> str:
+    """Give a token with these claims, good for so long from now on.
 
     Raises:
         WrongKey: the file is no key, or cannot be read.
     """
     key = _read(signing_key)
-    return jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": _public(key)["kid"]})
+    now = int(time.time())
+    said = {**claims, "iat": now, "exp": now + int(hours * 3600)}
+    return jwt.encode(said, key, algorithm=_ALGORITHM, headers={"kid": _public(key)["kid"]})
 
 
 def _read(signing_key: Path) -> ec.EllipticCurvePrivateKey:

@@ -39,7 +39,12 @@ class Service(NamedTuple):
 
 def all_services(*, allocators: int = 1) -> list[Service]:
     """What runs on the servers."""
-    return [Service("allocator", copies=allocators), Service("history"), Service("gateway", for_clients=True)]
+    return [
+        Service("allocator", copies=allocators),
+        Service("history"),
+        Service("gateway", for_clients=True),
+        Service("board", for_clients=True),
+    ]
 
 
 class System:
@@ -140,8 +145,10 @@ class System:
 
     def _start_services(self) -> None:
         ports = kept_ports(self._stack.folder, list(self._services))
+        self.http = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items() if name in self._services}
+        if "gateway" in self.http:
+            self.settings = self.settings.model_copy(update={"gateway_url": self.http["gateway"]})
         for name, service in self._services.items():
-            self.http[name] = f"http://{LOOPBACK}:{ports[name]}"
             settings = self.settings.model_copy(update={"http_port": ports[name]})
             process = Process(name, self._stack.folder / f"{name}.log", inherited_fds=[self._stack.lock_fd])
             self._running[name] = process

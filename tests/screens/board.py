@@ -1,0 +1,57 @@
+"""A running `opd board` for tests, with all that is behind it."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+from services.gateway.keys import sign_for_development
+from services.settings import Settings
+from tests.integration.gateways import Running, RunningGateway
+from tests.screens.hospital import Hospital
+
+
+class RunningBoard(Running):
+    """`opd board`, and the addresses of its pages.
+
+    Attributes:
+        gateway: what it asks.
+    """
+
+    def __init__(self, settings: Settings, gateway: RunningGateway, folder: Path) -> None:
+        super().__init__("board", settings.model_copy(update={"gateway_url": gateway.url}), folder)
+        self.gateway = gateway
+
+    def hospital(self) -> Hospital:
+        """Give a facility of one test's own, today."""
+        return Hospital(self.gateway.http, f"h-{uuid.uuid4().hex[:8]}", datetime.now(UTC).date())
+
+    def page(self, name: str, hospital: Hospital, department_id: str = "cardiology", **more: str) -> str:
+        """Give the address of a page, for a day of a department; with `role`, signed in."""
+        claims = {key: more.pop(key) for key in ("role", "doctor_id") if key in more}
+        asked = {"facility": hospital.facility_id, "department": department_id, "date": hospital.day, "lang": "en"}
+        return f"{self.url}/{name}?{urlencode(asked | more)}" + (f"#token={token_for(**claims)}" if claims else "")
+
+    def link(self, token_id: str) -> str:
+        """Give the patient's link of a token, as a desk is given it."""
+        answer = self.http.get(f"/links/{token_id}", headers={"Authorization": f"Bearer {token_for('reception')}"})
+        return str(answer.json()["url"])
+
+
+def token_for(role: str, **claims: str) -> str:
+    """Give a token of a gateway in development."""
+    return sign_for_development({"sub": f"the-{role}", "role": role, "facilities": "*", **claims}, hours=1)
+
+
+@contextmanager
+def running_board(settings: Settings, gateway: RunningGateway, folder: Path) -> Iterator[RunningBoard]:
+    """Run one behind a gateway."""
+    board = RunningBoard(settings, gateway, folder)
+    try:
+        board.start()
+        board.wait()
+        yield board
+    finally:
+        board.stop()
