@@ -65,7 +65,7 @@ def test_what_is_no_such_key_is_said_so(tmp_path: Path) -> None:
             with pytest.raises(WrongKey, match=r"key.pem .*\ntry: opd make-keys"):
                 make_keys(signing_key, jwks)
         with pytest.raises(WrongKey, match=r"key.pem .*\ntry: opd make-keys"):
-            sign({"sub": "x"}, signing_key)
+            sign({"sub": "x"}, signing_key, hours=1)
     assert not jwks.exists()
     unnamed = opd("token-for", "--role=admin", f"--signing-key={signing_key}")
     assert unnamed.returncode == 2
