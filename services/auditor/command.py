@@ -1,10 +1,11 @@
 """`opd verify`: the audit of the system that runs."""
 
+import asyncio
 import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +16,10 @@ from services.auditor.metrics import VerifyMetrics
 from services.auditor.report import Invariant, Report
 from services.settings import Settings
 
+if TYPE_CHECKING:
+    from services.history.compare import Compared
+    from services.trail.check import Checked
+
 
 def verify(  # noqa: PLR0913  each is a flag
     settings: Settings,
@@ -22,6 +27,8 @@ def verify(  # noqa: PLR0913  each is a flag
     wait_s: Annotated[float, typer.Option(min=0, help="Seconds that commands there are may still go undecided.")] = 30,
     limit: Annotated[int, typer.Option(min=1, help="Breaches shown for an invariant.")] = 10,
     redis: Annotated[bool, typer.Option(help="Compare what Redis keeps with the model too (I9).")] = False,
+    history: Annotated[bool, typer.Option(help="Compare PostgreSQL with the log, row for row.")] = False,
+    audit: Annotated[bool, typer.Option(help="Check the audit trail's chain.")] = False,
     snapshot: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Begin where the newest snapshots there end.", file_okay=False),
@@ -47,12 +54,36 @@ def verify(  # noqa: PLR0913  each is a flag
         )
     if metrics is not None:
         VerifyMetrics().write(report, metrics)
+    beside = _look_into_postgres(settings, history=history, audit=audit)
     if as_json:
-        typer.echo(json.dumps(report.as_json()))
+        found = {name: each._asdict() for name, each in beside.items()}
+        typer.echo(json.dumps(report.as_json() | found))
     else:
-        print_report(report, Console(highlight=False))
-    if not report.holds:
+        console = Console(highlight=False)
+        print_report(report, console)
+        for each in beside.values():
+            console.print(_in_words(each), soft_wrap=True)
+    if not report.holds or any(each.fault for each in beside.values()):
         raise typer.Exit(1)
+
+
+def _look_into_postgres(settings: Settings, *, history: bool, audit: bool) -> dict[str, "Compared | Checked"]:
+    # Whoever audits the topics alone needs nothing of PostgreSQL.
+    found: dict[str, Compared | Checked] = {}
+    if history:
+        from services.history.compare import compare  # noqa: PLC0415
+
+        found["history"] = asyncio.run(compare(settings))
+    if audit:
+        from services.trail.check import check  # noqa: PLC0415
+
+        found["audit"] = asyncio.run(check(settings))
+    return found
+
+
+def _in_words(found: "Compared | Checked") -> str:
+    verdict = f"[red]BROKEN[/red]: {found.fault}" if found.fault else "[green]holds[/green]"
+    return f"{found.said}: {verdict}"
 
 
 def print_report(report: Report, console: Console) -> None:

@@ -55,8 +55,16 @@ class Projector:
     """
 
     def __init__(
-        self, settings: Settings, partitions: int, metrics: HistoryMetrics, spans: "Spans | None" = None
+        self,
+        settings: Settings,
+        partitions: int,
+        metrics: HistoryMetrics,
+        spans: "Spans | None" = None,
+        *,
+        ends: Mapping[int, int] | None = None,
     ) -> None:
+        """With `ends`, no record at or behind these offsets of each partition is taken."""
+        self._ends = ends
         self.state = State.STARTING
         self.positions: dict[int, int] = {}
         self._settings = settings
@@ -187,7 +195,10 @@ class Projector:
 
     def _batch(self, fetched: Mapping[Partition, list[ConsumerRecord[bytes, bytes]]]) -> Batch:
         batch = Batch(Rows(), [], {})
-        for partition, records in fetched.items():
+        for partition, fetched_records in fetched.items():
+            records = self._before_the_end(partition.number, fetched_records)
+            if not records:
+                continue
             before, repeats = partition.position.next_offset, partition.repeats
             partition.take(records, batch.rows)
             batch.departments.extend(partition.departments())
@@ -197,6 +208,13 @@ class Projector:
             self._metrics.faults.labels(partition).inc()
             _log.error("not as it must be in the events topic", partition=partition, offset=offset, fault=fault)
         return batch
+
+    def _before_the_end(
+        self, partition: int, records: list[ConsumerRecord[bytes, bytes]]
+    ) -> list[ConsumerRecord[bytes, bytes]]:
+        if self._ends is None or records[-1].offset < self._ends[partition]:
+            return records
+        return [record for record in records if record.offset < self._ends[partition]]
 
     async def _write(self, connection: asyncpg.Connection, batch: Batch) -> None:
         started, began_ns = time.monotonic(), time.time_ns()

@@ -46,7 +46,7 @@ async def rebuild(settings: Settings, tell: Callable[[int, int], None]) -> int:
             await connection.execute(f"DROP SCHEMA IF EXISTS {leftover} CASCADE")
         beside = settings.model_copy(update={"history_schema": f"{schema}_new"})
         await migrate(settings.postgres_url, beside.history_schema)
-        read = await _project_to(await _ends(settings, partitions), beside, partitions, tell)
+        read = await _project_to(await ends_of(settings, partitions), beside, partitions, tell)
         await _take_its_place(connection, beside, schema, partitions)
         await connection.execute(f"DROP SCHEMA {schema}_old CASCADE")
     finally:
@@ -77,14 +77,15 @@ async def _take_its_place(connection: asyncpg.Connection, beside: Settings, sche
         await connection.execute(f"LOCK TABLE {schema}.positions IN EXCLUSIVE MODE")
         kept = await connection.fetch(f"SELECT partition, next_offset FROM {schema}.positions")  # noqa: S608 - our name
         # What is there may be of another log, and further than this one goes.
-        ends = await _ends(beside, partitions)
+        ends = await ends_of(beside, partitions)
         wanted = {row["partition"]: min(row["next_offset"], ends.get(row["partition"], 0)) for row in kept}
         await _project_to(wanted, beside, partitions)
         await connection.execute(f"ALTER SCHEMA {schema} RENAME TO {schema}_old")
         await connection.execute(f"ALTER SCHEMA {schema}_new RENAME TO {schema}")
 
 
-async def _ends(settings: Settings, partitions: int) -> dict[int, int]:
+async def ends_of(settings: Settings, partitions: int) -> dict[int, int]:
+    """Give the end of each partition of the events topic."""
     places = [TopicPartition(settings.events_topic, number) for number in range(partitions)]
     consumer = AIOKafkaConsumer(**kafka_client(settings), enable_auto_commit=False)
     try:

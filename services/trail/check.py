@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 
@@ -27,9 +27,10 @@ class Checked(NamedTuple):
     anchors: int
     fault: str | None
 
-    def as_json(self) -> dict[str, Any]:
-        """Give it for `--json`."""
-        return self._asdict()
+    @property
+    def said(self) -> str:
+        """What is claimed, and over how much."""
+        return f"the audit trail is whole, {self.rows:,} rows held to {self.anchors:,} anchors"
 
 
 class BadAnchors(OpdError):  # noqa: N818  it is what they are

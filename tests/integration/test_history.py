@@ -11,12 +11,14 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import methodcaller
 from typing import Any, Self, cast
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from services.history.compare import compare
 from services.history.postgres import connect
 from services.settings import Settings
 from services.stack.ports import free_ports
@@ -156,6 +158,34 @@ def test_every_event_is_kept_once_whatever_is_killed_under_load(history: Setting
         assert works.stop() == 0
         waits.wait_until_ready()
         assert waits.stop() == 0
+
+
+def test_what_postgres_keeps_is_compared_with_the_log_row_for_row(history: Settings) -> None:
+    log = Log(PARTITIONS)
+    commands = random_commands(seed=25, count=2000)
+    log.say(command for command, _ in zip(commands, range(1500), strict=False))
+    with RunningHistory(history) as running:
+        running.wait_until_ready()
+        say(history, log)
+        until(lambda: is_kept(history, log), "all is kept", timeout_s=60)
+        assert running.stop() == 0
+    later = Log(PARTITIONS)
+    later.records = log.records | {0: [*log.records[0], *log.records[0][-3:]]}
+    say(history, later, already=len(log.records[0]))  # what is not kept yet is no fault
+    found = asyncio.run(compare(history))
+    assert found.fault is None
+    assert (found.records, found.rows > found.records) == (sum(map(len, log.records.values())), True)
+    token_id = min(log.tokens)
+    forgeries = {  # each hides the one before it, whose table is compared later
+        "UPDATE tokens SET patient_id = 'x' WHERE token_id = $1": f"tokens {token_id} is not what the log says",
+        "DELETE FROM tokens WHERE token_id = $1": f"tokens {token_id} is missing",
+        "UPDATE positions SET next_offset = 1000000 WHERE $1 <> ''": "positions are behind the end of",
+    }
+    for statement, expected in forgeries.items():
+        ask(history, methodcaller("execute", statement, token_id))
+        assert (asyncio.run(compare(history)).fault or "").startswith(expected)
+    schemas = ask(history, lambda connection: connection.fetch("SELECT nspname FROM pg_namespace"))
+    assert f"{history.history_schema}_compared" not in {row["nspname"] for row in schemas}
 
 
 def counted(running: RunningHistory, name: str) -> float:
