@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage mutation lint up bench bench-check campaign simulate-faults fuzz fuzz-http
+.PHONY: help install demo test coverage mutation lint up bench bench-check campaign estimates simulate-faults fuzz fuzz-http
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: $(READY) ## how fast it is, beside moving the bytes and beside others; OP
 bench-check: $(READY) ## whether anything became much slower or larger; OPTIONS=--update writes the baseline
 	@$(BIN)/python -m services.stack
 	@$(BIN)/python -m benchmarks.check $(OPTIONS)
+
+estimates: $(READY) ## how often patients are called before the time that they were told, on simulated days; OPTIONS=--help
+	@$(BIN)/python -m services.simulator.estimates $(OPTIONS)
 
 campaign: $(READY) ## ten minutes of faults on real processes under load, then the audit
 	@$(BIN)/python -m tests.campaign $(OPTIONS)

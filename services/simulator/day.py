@@ -4,7 +4,7 @@ All chance is here. How the day then goes follows from this plan and the engine'
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -40,15 +40,8 @@ _MORNING = ("09:00-10:00", "10:00-11:00", "11:00-12:00", "12:00-13:00")
 _AFTERNOON = ("14:00-15:00", "15:00-16:00", "16:00-17:00")
 SLOTS = (*_MORNING, *_AFTERNOON)
 _SLOT_SHARES = (22, 25, 18, 10, 10, 9, 6)  # percent of the day's patients: the morning peaks
-_SOURCE_SHARES = {
-    Source.ONLINE: 35,
-    Source.WALK_IN: 30,
-    Source.FOLLOW_UP: 20,
-    Source.PAID: 12,
-    Source.EMERGENCY: 3,
-}
 _PINNED = {Source.EMERGENCY: 0.25, Source.PAID: 0.25, Source.FOLLOW_UP: 0.5, Source.ONLINE: 0.08}
-_BOOKED_AHEAD, _CANCELS, _STAYS_AWAY, _BOOKS_TWICE, _SENT_AGAIN = 0.75, 0.08, 0.10, 0.015, 0.03
+_BOOKED_AHEAD, _CANCELS, _BOOKS_TWICE, _SENT_AGAIN = 0.75, 0.08, 0.015, 0.03
 _WANDERS_OFF, _TAPS_TWICE, _TRIES_LATER_SLOT = 0.02, 0.01, 0.3
 _ENDED_BY_THE_NEXT_CALL = 0.35
 
@@ -71,12 +64,50 @@ class Session(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Habits:
+    """What people are like; the usual ones, if nothing else is said.
+
+    Attributes:
+        shares: who comes, per cent by class.
+        stays_away: the share of those who booked that does not come.
+        spread: of consultations, as the standard deviation of their logarithm; 0.4 is even, 1 has a long tail.
+        takes_thrice: the share of patients whose consultation is three times as long.
+        comes_late: the share of doctors who begin their day late.
+        late_minutes: by how much, on average; exponential, so now and then by far.
+        differ: how much quicker or slower than the others a doctor is at most, as a factor: 1.5 is from 2/3 to 3/2.
+    """
+
+    shares: Mapping[Source, int] = field(
+        default_factory=lambda: {
+            Source.ONLINE: 35,
+            Source.WALK_IN: 30,
+            Source.FOLLOW_UP: 20,
+            Source.PAID: 12,
+            Source.EMERGENCY: 3,
+        }
+    )
+    stays_away: float = 0.10
+    spread: float = 0.4
+    takes_thrice: float = 0.0
+    comes_late: float = 0.0
+    late_minutes: float = 0.0
+    differ: float = 1.0
+
+
+@dataclass(frozen=True)
 class Doctor:
-    """A doctor's day."""
+    """A doctor's day.
+
+    Attributes:
+        late_ms: how long after the first slot's start they begin.
+        slowness: how long a consultation takes them, as a factor.
+    """
 
     doctor_id: str
     name: str
     sessions: Sequence[Session]
+    late_ms: int = 0
+    slowness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +168,7 @@ class Day:
         day: `yyyy-mm-dd`, the date of the slots.
         run: part of the command and patient ids, so that a system can see more than one day; at most 16 characters.
         departments: 1 to 10.
+        habits: what people are like.
     """
 
     seed: int
@@ -146,6 +178,7 @@ class Day:
     departments: int = 4
     facility_id: str = "blr1"
     run: str = "day"
+    habits: Habits = field(default_factory=Habits)
 
     def __post_init__(self) -> None:
         """Refuse what no plan can be made for."""
@@ -226,13 +259,24 @@ class _Draw:
             weekday = list(Weekday)[date.fromisoformat(self.day.day).weekday()]
             weekdays = tuple(day for day in Weekday if day is weekday or self.random.random() < 0.5)
             sessions += [Session(slot, self._capacity(), weekdays) for slot in _AFTERNOON]
-        return Doctor(f"dr-{name.lower()}{again or ''}", f"Dr {name}", sessions)
+        doctor_id = f"dr-{name.lower()}{again or ''}"
+        late_ms, slowness = self._ways(doctor_id)
+        return Doctor(doctor_id, f"Dr {name}", sessions, late_ms, slowness)
+
+    def _ways(self, doctor_id: str) -> tuple[int, float]:
+        """How late this doctor is today, and how slow as ever; drawn apart, so that all else stays the same."""
+        habits = self.day.habits
+        today = Random(f"{self.day.seed}/{self.day.day}/{doctor_id}")  # noqa: S311  likewise
+        as_ever = Random(doctor_id)  # noqa: S311  likewise
+        is_late = today.random() < habits.comes_late
+        late_ms = round(today.expovariate(1 / habits.late_minutes) * MINUTE_MS) if is_late else 0
+        return late_ms, habits.differ ** as_ever.uniform(-1, 1)
 
     def _capacity(self) -> int:
         return min(500, max(1, self.capacity + self.random.choice((-1, 0, 0, 1))))
 
     def _patient(self, number: int, doctors: Sequence[Doctor]) -> Patient:
-        source = self.random.choices(list(_SOURCE_SHARES), list(_SOURCE_SHARES.values()))[0]
+        source = self.random.choices(list(self.day.habits.shares), list(self.day.habits.shares.values()))[0]
         slot = self.random.choices(SLOTS, _SLOT_SHARES)[0]
         asks_ms = self._asks_ms(source, slot)
         booked = source not in {Source.WALK_IN, Source.EMERGENCY}
@@ -277,15 +321,18 @@ class _Draw:
     def _comes_ms(self, asks_ms: int, slot: str, *, booked: bool) -> int | None:
         if not booked:
             return asks_ms + self._minutes(1, 4)
-        if self._happens(_STAYS_AWAY):
+        if self._happens(self.day.habits.stays_away):
             return None
         late_ms = round(self.random.gauss(-12, 12) * MINUTE_MS)
         return max(asks_ms + 2 * MINUTE_MS, slot_starts_ms(slot) + min(max(late_ms, -45 * MINUTE_MS), 30 * MINUTE_MS))
 
     def _consultation_ms(self) -> int:
         usual_minutes = min(14.0, 50 / self.capacity)
-        minutes = usual_minutes * self.random.lognormvariate(-0.08, 0.4)
-        return round(min(max(minutes, usual_minutes / 4), usual_minutes * 4) * MINUTE_MS)
+        spread = self.day.habits.spread
+        minutes = usual_minutes * self.random.lognormvariate(-spread * spread / 2, spread)
+        if self.day.habits.takes_thrice and self._happens(self.day.habits.takes_thrice):
+            return round(3 * minutes * MINUTE_MS)
+        return round(min(max(minutes, usual_minutes / 4), usual_minutes * 10 * spread) * MINUTE_MS)
 
     def _minutes(self, least: float, most: float) -> int:
         return round(self.random.uniform(least, most) * MINUTE_MS)

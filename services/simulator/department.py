@@ -105,6 +105,8 @@ class Department:
         self._rooms: defaultdict[str, Room] = defaultdict(Room)
         self._asked: dict[str, Visit] = {}
         self._called: dict[str, str] = {}
+        self._begins_ms: dict[str, int] = {}
+        self._slowness = {doctor.doctor_id: doctor.slowness for doctor in plan.doctors}
         self._plan_doctors()
         self._plan_patients()
         self._plan_slots()
@@ -142,8 +144,12 @@ class Department:
             for session in doctor.sessions:
                 starts_ms = slot_starts_ms(session.slot)
                 self._at(starts_ms, self._call, doctor_id)
-            early_ms = slot_starts_ms(first) - 10 * MINUTE_MS
-            self._at(early_ms, self._call_slot, doctor_id, first)
+            if doctor.late_ms:
+                self._begins_ms[doctor_id] = slot_starts_ms(first) + doctor.late_ms
+                self._at(self._begins_ms[doctor_id], self._call, doctor_id)
+            else:
+                early_ms = slot_starts_ms(first) - 10 * MINUTE_MS
+                self._at(early_ms, self._call_slot, doctor_id, first)
 
     def _plan_patients(self) -> None:
         for patient in self._plan.patients:
@@ -306,6 +312,8 @@ class Department:
                 return
 
     def _call(self, doctor_id: str, due_ms: int) -> None:
+        if due_ms < self._begins_ms.get(doctor_id, 0):
+            return
         room = self._rooms[doctor_id]
         slot = room.next_slot(due_ms)
         if slot is not None and room.patient_in is None and not room.calling:
@@ -380,7 +388,7 @@ class Department:
             data = {"token_id": visit.token_id}
             self._at(self._now_ms + 3 * MINUTE_MS, self._send, "MarkNoShow", f"room/{doctor_id}", data)
         else:
-            ends_ms = self._now_ms + visit.patient.consultation_ms
+            ends_ms = self._now_ms + round(visit.patient.consultation_ms * self._slowness.get(doctor_id, 1.0))
             self._at(ends_ms, self._finish, doctor_id, visit)
 
     def _end(self, visit: Visit) -> None:
