@@ -90,8 +90,8 @@ def up(state: Path) -> Iterator[Up]:
 def test_it_describes_what_runs_and_stops_it_on_sigterm_and_keeps_the_state(up: Up, state: Path) -> None:
     running = up("--partitions=2")
     assert json.loads((state / "stack.json").read_text()) == running.described
-    assert running.described.keys() == {"kafka", "redis", "postgres", "gateway", "pids"}
-    assert running.described["pids"].keys() == {"kafka", "redis", "postgres", "allocator", "history", "gateway"}
+    assert running.described.keys() == {"kafka", "redis", "postgres", "gateway", "board", "pids"}
+    assert running.described["pids"].keys() == {"kafka", "redis", "postgres", "allocator", "history", "gateway", "board"}
     probe_kafka(running.described["kafka"])
     probe_redis(running.described["redis"])
     probe_postgres(running.described["postgres"])
