@@ -33,7 +33,7 @@ def _lua(*names: str) -> tuple[str, ...]:
     return tuple(f"allocation_core/lua/{name}.lua" for name in names)
 
 
-_ON_VALKEY = ("-k", "not [model and not model] and not costs_some_bytes")
+_ON_VALKEY = ("-k", "not [model and not model]")
 _DECISIONS = _core("conformance", "corners", "outcomes", "twins")
 _STATES = (
     *_core("differences", "loading", "state", "store"),
@@ -67,7 +67,7 @@ TARGETS = {
     ),
     "codec": Target(
         tuple(f"schemas/{name}.py" for name in ("commands", "faults", "follow", "plain", "wire", "words")),
-        ("tests/schemas", "-k", "not twenty_thousand_records"),
+        ("tests/schemas",),
     ),
     "recovery": Target(
         tuple(f"services/allocator/{name}.py" for name in ("feed", "group", "owner", "records")),
