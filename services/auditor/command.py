@@ -37,6 +37,10 @@ def verify(  # noqa: PLR0913  each is a flag
         Path | None,
         typer.Option(metavar="FILE", help="Leave the verdict there for Prometheus.", dir_okay=False),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Partitions audited at the same time; of a long log as many as there are processors."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Prove from the topics that every command was decided once, in order and by the rules; exit 1 if not."""
@@ -49,6 +53,7 @@ def verify(  # noqa: PLR0913  each is a flag
             limit=limit,
             redis=redis,
             snapshots=snapshot,
+            processes=processes,
             started=lambda commands: bar.update(task, total=commands),
             progress=lambda commands: bar.advance(task, commands),
         )

@@ -1,11 +1,13 @@
 """Reads the three topics of a running system for the audit, bounded by where they ended when it began."""
 
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -14,6 +16,7 @@ from redis.exceptions import RedisError
 from allocation_core.store import OtherVersion
 from services.auditor.audit import Progress, audit
 from services.auditor.loop import Loop, loop_in_a_thread
+from services.auditor.processes import audit_beside
 from services.auditor.records import Kind, Record
 from services.auditor.redis import RedisSystem
 from services.auditor.report import Report
@@ -28,6 +31,7 @@ _FETCH_BYTES = 4 * 1024 * 1024
 _RECORDS = 5000
 _POLL_MS = 200
 _STALLED_S = 60
+_WORTH_PROCESSES = 50_000  # commands: what is less is audited before other processes are up
 
 
 class AuditError(OpdError):
@@ -41,6 +45,7 @@ def audit_topics(  # noqa: PLR0913  each is a choice of whoever asks
     limit: int = 10,
     redis: bool = False,
     snapshots: Path | None = None,
+    processes: int | None = None,
     started: Callable[[int], None] = lambda _: None,
     progress: Progress | None = None,
 ) -> Report:
@@ -52,6 +57,8 @@ def audit_topics(  # noqa: PLR0913  each is a choice of whoever asks
         limit: breaches shown for an invariant.
         redis: compare what Redis keeps too (I9).
         snapshots: a folder; the audit begins where the newest ones there end, not at the first command.
+        processes: partitions audited at the same time; if left out, one of a short log, as many as there are
+            processors of a long one.
         started: is told how many commands there are to audit.
         progress: is told now and then how many more commands were audited.
 
@@ -59,13 +66,56 @@ def audit_topics(  # noqa: PLR0913  each is a choice of whoever asks
         TopicError: Kafka cannot be reached, or its topics do not fit.
         AuditError: the log does not reach back to its beginning, or Kafka or Redis failed.
     """
+    begin = {} if snapshots is None else newest_snapshots(snapshots, settings.commands_topic)
+    with _servers(settings) as (loop, cleanup):
+        log = loop.run(KafkaLog.open(settings, loop, cleanup, wait_s, begin))
+    started(log.commands)
+    if processes is None:
+        processes = 1 if log.commands < _WORTH_PROCESSES else os.cpu_count() or 1
+    job = _Job(settings, log.ends, limit, wait_s if redis else None, begin)
+    tell = progress or (lambda _: None)
+    if min(processes, log.partitions) <= 1:
+        return job.audit(range(log.partitions), tell)
+    whole = Report(limit=limit)
+    for report in audit_beside(job, range(log.partitions), processes, tell):
+        whole.add(report)
+    return whole
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is audited, for whoever does it; `redis_wait_s` is None where Redis is left alone."""
+
+    settings: Settings
+    ends: "Ends"
+    limit: int
+    redis_wait_s: float | None
+    begin: Mapping[int, Snapshot]
+
+    def __call__(self, partition: int, progress: Progress) -> Report:
+        return self.audit([partition], progress)
+
+    def audit(self, partitions: Sequence[int], progress: Progress) -> Report:
+        with _servers(self.settings) as (loop, cleanup):
+            log = KafkaLog(self.settings, loop, cleanup, self.ends)
+            wait_s = self.redis_wait_s
+            stored = None if wait_s is None else RedisSystem(self.settings, loop, cleanup, wait_s)
+            return audit(
+                log,
+                partitions=partitions,
+                limit=self.limit,
+                progress=progress,
+                stored=stored,
+                snapshots=self.begin,
+            )
+
+
+@contextmanager
+def _servers(settings: Settings) -> Iterator[tuple[Loop, ExitStack]]:
+    """Give a loop to ask Kafka and Redis on, and what ends with it; their failures become AuditErrors."""
     with loop_in_a_thread() as loop, ExitStack() as cleanup:
         try:
-            begin = {} if snapshots is None else newest_snapshots(snapshots, settings.commands_topic)
-            log = loop.run(KafkaLog.open(settings, loop, cleanup, wait_s, begin))
-            started(log.commands)
-            stored = RedisSystem(settings, loop, cleanup, wait_s) if redis else None
-            return audit(log, limit=limit, progress=progress, stored=stored, snapshots=begin)
+            yield loop, cleanup
         except KafkaError as error:
             servers = settings.kafka_bootstrap_servers
             raise AuditError(f"the Kafka at {servers} failed: {error!r}\ntry: again, or look into its log") from error
@@ -76,15 +126,32 @@ def audit_topics(  # noqa: PLR0913  each is a choice of whoever asks
             raise AuditError(f"Redis cannot be compared: {error}\ntry: the version that the allocator has") from error
 
 
-class KafkaLog:
-    """The topics as they stood when this was opened."""
+class Ends(NamedTuple):
+    """Where the topics ended when the audit began.
 
-    def __init__(self, settings: Settings, loop: Loop, cleanup: ExitStack, partitions: int, wait_s: float) -> None:
-        self.partitions = partitions
+    Attributes:
+        partitions: how many each topic has.
+        read_to: by topic and partition, where reading ends.
+        commands: the ends of the commands once those of the other topics were known.
+        deadline: on this machine's monotonic clock; until then decisions of commands before their end are waited for.
+    """
+
+    partitions: int
+    read_to: dict[TopicPartition, int]
+    commands: dict[TopicPartition, int]
+    deadline: float
+
+
+class KafkaLog:
+    """The topics as they stood when this was opened.
+
+    Attributes:
+        ends: where they ended; with them the same may be opened elsewhere.
+    """
+
+    def __init__(self, settings: Settings, loop: Loop, cleanup: ExitStack, ends: Ends) -> None:
+        self.ends = ends
         self._settings, self._loop, self._cleanup = settings, loop, cleanup
-        self._deadline = time.monotonic() + wait_s
-        self._ends: dict[TopicPartition, int] = {}
-        self._commands_ends: dict[TopicPartition, int] = {}
         self._topics = {
             Kind.COMMANDS: settings.commands_topic,
             Kind.EVENTS: settings.events_topic,
@@ -97,7 +164,7 @@ class KafkaLog:
     ) -> Self:
         """Take note of where the topics end: the commands first, so that what they caused is looked for behind."""
         topics = await check_topics(settings, timeout_s=max(1.0, wait_s))
-        log = cls(settings, loop, cleanup, topics[0].partitions, wait_s)
+        log = cls(settings, loop, cleanup, Ends(topics[0].partitions, {}, {}, time.monotonic() + wait_s))
         consumer = await log._connect()
         try:
             commands = log._partitions_of(Kind.COMMANDS)
@@ -105,29 +172,34 @@ class KafkaLog:
             beginnings = await consumer.beginning_offsets([*commands, *answers])
             covered = {where: begin[where.partition].header.applied for where in commands if where.partition in begin}
             _refuse_a_trimmed_log(beginnings, covered)
-            log._ends = await consumer.end_offsets(commands)
-            log._ends |= await consumer.end_offsets(answers)
-            log._commands_ends = await consumer.end_offsets(commands)
+            log.ends.read_to.update(await consumer.end_offsets(commands))
+            log.ends.read_to.update(await consumer.end_offsets(answers))
+            log.ends.commands.update(await consumer.end_offsets(commands))
         finally:
             await consumer.stop()
         return log
 
     @property
+    def partitions(self) -> int:
+        """How many partitions each of the topics has."""
+        return self.ends.partitions
+
+    @property
     def commands(self) -> int:
         """How many offsets there are to audit; about as many commands."""
-        return sum(self._ends[where] for where in self._partitions_of(Kind.COMMANDS))
+        return sum(self.ends.read_to[where] for where in self._partitions_of(Kind.COMMANDS))
 
     def read(self, kind: Kind, partition: int) -> "KafkaReader":
         """Begin to read a partition of a topic."""
         where = TopicPartition(self._topics[kind], partition)
         consumer = self._loop.run(self._read_from_the_beginning(where))
-        reader = KafkaReader(consumer, where, self._ends[where], self._deadline, self._loop)
+        reader = KafkaReader(consumer, where, self.ends.read_to[where], self.ends.deadline, self._loop)
         self._cleanup.callback(reader.close)
         return reader
 
     def commands_end(self, partition: int) -> int:
         """Give the offset below which commands stood once the ends of the other topics were known."""
-        return self._commands_ends[TopicPartition(self._settings.commands_topic, partition)]
+        return self.ends.commands[TopicPartition(self._settings.commands_topic, partition)]
 
     async def _read_from_the_beginning(self, where: TopicPartition) -> AIOKafkaConsumer:
         consumer = await self._connect()

@@ -40,6 +40,9 @@ _MEANING = {
 }
 
 
+_COUNTS = ("commands", "unreadable", "events", "repeats", "dead_letters", "ahead", "departments", "partitions")
+
+
 class RecordName(NamedTuple):
     """Where a record stands; its content may name a patient and is never shown."""
 
@@ -112,6 +115,18 @@ class Report:
         kept = self.breaches.setdefault(invariant, [])
         if len(kept) < self.limit:
             kept.append(Breach(text, records))
+
+    def add(self, other: "Report") -> None:
+        """Take in what was found in other partitions."""
+        for invariant, breaches in other.breaches.items():
+            kept = self.breaches.setdefault(invariant, [])
+            kept += breaches[: self.limit - len(kept)]
+        self.broken.update(other.broken)
+        self.events_by_type.update(other.events_by_type)
+        self.unchecked &= other.unchecked
+        self.began_behind |= other.began_behind
+        for count in _COUNTS:
+            setattr(self, count, getattr(self, count) + getattr(other, count))
 
     def as_json(self) -> dict[str, Any]:
         """Give the report for machines."""

@@ -149,6 +149,7 @@ def test_a_redis_that_moves_on_is_compared(settings: Settings) -> None:
             reports.append(audit_topics(settings, redis=True))
         sending.join()
         reports.append(audit_topics(settings, redis=True))
+        reports.append(audit_topics(settings, redis=True, processes=2))
     for report in reports:
         assert report.holds, report.breaches
     assert reports[0].commands < reports[-1].commands == len(day)

@@ -147,6 +147,9 @@ def test_verify_names_what_is_broken_and_fails(
     assert 'invariant="I9"' not in told, "nobody looked at Redis"
     assert "opd_verify_commands 4.0" in told
     said = capsys.readouterr().out
+    with pytest.raises(typer.Exit):
+        verify(settings, wait_s=0, processes=2)
+    assert capsys.readouterr().out == said
     assert "I3 BROKEN" in said
     assert "a command without a decision" in said
     assert f"{settings.commands_topic}[{partition}]@1" in said
