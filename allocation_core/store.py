@@ -6,9 +6,10 @@ into arguments and calls the scripts of `lua/`; what is decided stands there.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from hashlib import blake2b
+from itertools import chain
 from secrets import token_hex
+from struct import pack
 from typing import Any, NamedTuple, Protocol
 
 import ormsgpack
@@ -157,8 +158,8 @@ class SlotStore:
         Raises:
             Refusal: as the class says; nothing was decided.
         """
-        packed, digests = pack_commands(commands)
-        reply = await self._call(_DECIDE_BATCH, generation, expected, committed, last, digest, packed, digests)
+        packed = pack_commands(commands)
+        reply = await self._call(_DECIDE_BATCH, generation, expected, committed, last, digest, *packed)
         return Outcomes(reply, {command.offset: command.command for command in commands})
 
     async def outcomes(
@@ -221,37 +222,83 @@ def record_digest(key: bytes | None, value: bytes | None) -> bytes:
     return blake2b(b"%d\0%b\0%b" % (len(key or b""), key or b"", value or b""), digest_size=16).hexdigest().encode()
 
 
-def pack_commands(commands: Sequence[BatchedCommand]) -> tuple[bytes, bytes]:
-    """Give the script's two arguments for a batch: the commands, department by department, and their digests."""
-    departments: defaultdict[bytes, list[BatchedCommand]] = defaultdict(list)
+_NO_ROWS: tuple[tuple[Any, ...], ...] = ((),) * 10
+
+
+class _Pool:
+    """A pool that a batch names: which of its department's, and the patients to be looked up there."""
+
+    __slots__ = ("day", "field", "patients", "place")
+
+    def __init__(self, date: str, slot: str, place: int) -> None:
+        self.day = day_of_date(date)
+        self.field = f"{slot} {self.day}"
+        self.place = place
+        self.patients: list[str] = []
+
+
+class _Department:
+    """A department's part of a batch: its commands' rows, and what they name."""
+
+    __slots__ = ("pools", "rows", "tokens")
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+        self.pools: dict[tuple[str, str], _Pool] = {}
+        self.tokens: defaultdict[int, list[int]] = defaultdict(list)
+
+    def pool(self, data: Any) -> _Pool:
+        """Give the pool that a command names."""
+        key = data.date, data.slot
+        pool = self.pools.get(key)
+        if pool is None:
+            pool = self.pools[key] = _Pool(*key, place=len(self.pools) + 1)
+        return pool
+
+    def heads(self, key: bytes) -> list[str | int]:
+        """Say how much there is of everything."""
+        heads: list[str | int] = [key.decode(), len(self.rows), len(self.pools), len(self.tokens)]
+        for pool in self.pools.values():
+            heads += (pool.field, pool.day, len(pool.patients))
+        for day, named in self.tokens.items():
+            heads += (day, len(named))
+        return heads
+
+
+def pack_commands(commands: Sequence[BatchedCommand]) -> tuple[bytes, bytes, bytes, bytes]:
+    """Give the script's arguments for a batch, as `lua/includes/batch.lua` describes them."""
+    departments: defaultdict[bytes, _Department] = defaultdict(_Department)
     for each in commands:
-        departments[each.key].append(each)
-    words: list[str | int] = [len(departments)]
-    digests: list[bytes] = []
-    for key, own in departments.items():
-        words += (key.decode(), len(own))
-        for each in own:
-            command = each.command
-            name = type(command).__name__
-            words += (name, each.offset, each.timestamp_ms // DAY_MS)
-            words += _PACKERS[name](command.data)
-            digests += (sender_digest(command), content_digest(command))
-    return ormsgpack.packb(words), b"".join(digests)
+        command, department = each.command, departments[each.key]
+        kind, named = _KINDS[type(command).__name__]
+        row = kind, each.offset, each.timestamp_ms // DAY_MS, sender_digest(command), content_digest(command)
+        department.rows.append(row + named(command.data, department))
+    heads: list[str | int] = []
+    tokens: list[int] = []
+    patients: list[str] = []
+    for key, department in departments.items():
+        heads += department.heads(key)
+        tokens += chain.from_iterable(department.tokens.values())
+        patients += chain.from_iterable(pool.patients for pool in department.pools.values())
+    rows = chain.from_iterable(department.rows for department in departments.values())
+    columns = tuple(zip(*rows, strict=True)) or _NO_ROWS
+    kinds, offsets, days, senders, contents, dates, places, numbers, texts, further_texts = columns
+    n = len(kinds)
+    return (
+        ormsgpack.packb([n, len(departments), len(tokens), len(patients), *heads]),
+        pack(f">{n}B{n}q{n}i{n}i{n}H{n}q{len(tokens)}q", *kinds, *offsets, *days, *dates, *places, *numbers, *tokens),
+        "\0".join((*texts, *further_texts, *patients, "")).encode(),
+        b"".join((*senders, *contents)),
+    )
 
 
-# Each gives the type's own arguments.
-_Words = tuple[str | int, ...]
+# What a command names: day, place of its pool or 0, number, text, further text.
+_Named = tuple[int, int, int, str, str]
 _PRIORITIES: dict[str, int] = {source: source.priority for source in Source}
 
 
-@lru_cache(maxsize=4096)
-def _pool(date: str, slot: str) -> tuple[int, str]:
-    day = day_of_date(date)
-    return day, f"{slot} {day}"
-
-
-def _pack_register_doctor(data: Any) -> _Words:
-    return data.doctor_id, "".join(_weeks(data.schedule))
+def _register_doctor(data: Any, _: _Department) -> _Named:
+    return 0, 0, 0, data.doctor_id, "".join(_weeks(data.schedule))
 
 
 def _weeks(schedule: Sequence[ScheduleEntry]) -> list[str]:
@@ -263,41 +310,50 @@ def _weeks(schedule: Sequence[ScheduleEntry]) -> list[str]:
     ]
 
 
-def _pack_request_token(data: Any) -> _Words:
-    day, pool = _pool(data.date, data.slot)
-    return day, pool, _PRIORITIES[data.source], data.patient_id, data.doctor_id or ""
+def _request_token(data: Any, department: _Department) -> _Named:
+    pool = department.pool(data)
+    pool.patients.append(data.patient_id)
+    return pool.day, pool.place, _PRIORITIES[data.source], data.patient_id, data.doctor_id or ""
 
 
-def _pack_of_a_token(data: Any) -> _Words:
+def _of_a_token(data: Any, department: _Department) -> _Named:
     named = read_token_id(data.token_id, data.facility_id, data.department_id)
-    return (named[0], str(named[1])) if named else (-1, "")
+    if named is None:
+        return 0, 0, 0, "", ""
+    day, token_no = named
+    department.tokens[day].append(token_no)
+    return day, 0, token_no, "", ""
 
 
-def _pack_call_next(data: Any) -> _Words:
-    return *_pool(data.date, data.slot), data.doctor_id
+def _call_next(data: Any, department: _Department) -> _Named:
+    pool = department.pool(data)
+    return pool.day, pool.place, 0, data.doctor_id, ""
 
 
-def _pack_set_slot_capacity(data: Any) -> _Words:
-    return *_pool(data.date, data.slot), data.doctor_id, data.capacity
+def _set_slot_capacity(data: Any, department: _Department) -> _Named:
+    pool = department.pool(data)
+    return pool.day, pool.place, data.capacity, data.doctor_id, ""
 
 
-def _pack_set_doctor_availability(data: Any) -> _Words:
-    return day_of_date(data.date), data.slot or "", data.doctor_id, int(data.available)
+def _set_doctor_availability(data: Any, _: _Department) -> _Named:
+    return day_of_date(data.date), 0, int(data.available), data.doctor_id, data.slot or ""
 
 
-def _pack_close_slot(data: Any) -> _Words:
-    return _pool(data.date, data.slot)
+def _close_slot(data: Any, department: _Department) -> _Named:
+    pool = department.pool(data)
+    return pool.day, pool.place, 0, "", ""
 
 
-_PACKERS: dict[str, Callable[[Any], _Words]] = {
-    "RegisterDoctor": _pack_register_doctor,
-    "RequestToken": _pack_request_token,
-    "CancelToken": _pack_of_a_token,
-    "MarkNoShow": _pack_of_a_token,
-    "CheckIn": _pack_of_a_token,
-    "CompleteConsultation": _pack_of_a_token,
-    "CallNext": _pack_call_next,
-    "SetSlotCapacity": _pack_set_slot_capacity,
-    "SetDoctorAvailability": _pack_set_doctor_availability,
-    "CloseSlot": _pack_close_slot,
+# By type: its number, in the contract's order, and what it names.
+_KINDS: dict[str, tuple[int, Callable[[Any, _Department], _Named]]] = {
+    "RegisterDoctor": (1, _register_doctor),
+    "RequestToken": (2, _request_token),
+    "CancelToken": (3, _of_a_token),
+    "MarkNoShow": (4, _of_a_token),
+    "CheckIn": (5, _of_a_token),
+    "CompleteConsultation": (6, _of_a_token),
+    "CallNext": (7, _call_next),
+    "SetSlotCapacity": (8, _set_slot_capacity),
+    "SetDoctorAvailability": (9, _set_doctor_availability),
+    "CloseSlot": (10, _close_slot),
 }

@@ -1,7 +1,7 @@
 -- Decide a batch of one partition's commands (spec §3, §4).
 -- KEYS: the partition.
 -- ARGV: generation, expected applied offset, group's committed offset, last offset of the batch, digest of its record,
---   the commands and their digests (see includes/batch.lua).
+--   the commands (see includes/batch.lua).
 -- Gives the batch's outcomes as one text (see includes/said.lua), kept under its last offset too, or a refusal.
 
 --- @include "includes/guards"
@@ -30,72 +30,46 @@
 --- @include "commands/set_doctor_availability"
 --- @include "commands/close_slot"
 
--- By type: what decides it, how many words it has in all, and what of the state it names (see includes/needed.lua).
-local types = {
-  RegisterDoctor = { decide = register_doctor, words = 5 },
-  RequestToken = { decide = request_token, words = 8, need = need_patient },
-  CancelToken = { decide = cancel_token, words = 5, need = need_token },
-  MarkNoShow = { decide = mark_no_show, words = 5, need = need_token },
-  CheckIn = { decide = check_in, words = 5, need = need_token },
-  CompleteConsultation = { decide = complete_consultation, words = 5, need = need_token },
-  CallNext = { decide = call_next, words = 6, need = need_pool },
-  SetSlotCapacity = { decide = set_slot_capacity, words = 7, need = need_pool },
-  SetDoctorAvailability = { decide = set_doctor_availability, words = 7 },
-  CloseSlot = { decide = close_slot, words = 5, need = need_pool },
+-- By type, numbered as the contract lists them.
+local decide = {
+  register_doctor, request_token, cancel_token, mark_no_show, check_in, complete_consultation, call_next,
+  set_slot_capacity, set_doctor_availability, close_slot,
 }
 
--- Find where each department's commands stand and what they name, and that nothing is missing, too much, or applied
--- already. A department here is its name, where its commands begin, how many, and their digests.
-local function read_batch(applied, last)
-  local departments = {}
-  local at, n = 2, 0
-  for i = 1, batch[1] do
-    local department = { name = batch[at], count = batch[at + 1], first = at + 2, needed = new_needed() }
-    departments[i] = department
-    at = at + 2
-    for _ = 1, department.count do
-      local kind, offset = types[batch[at]], batch[at + 1]
-      if offset <= applied or offset > last then
-        error("offset outside the batch")
-      end
-      if kind.need then
-        kind.need(department.needed, at + OWN_ARGUMENTS)
-      end
-      at = at + kind.words
+local function check_offsets(applied, last)
+  for row = 1, commands_count do
+    if offsets[row] <= applied or offsets[row] > last then
+      error("offset outside the batch")
     end
-    department.digests = digests_of(n, department.count)
-    n = n + department.count
   end
-  assert(at == #batch + 1, "arguments left over")
-  return departments
 end
 
-local function decide_command(department, at, kind, id, content)
-  local counted = begin_saying(department, batch[at + 1])
-  if batch[at + 2] > department.day then
-    reach_day(department, batch[at + 2])
-  end
-  local known, reason, token_day, token_no = department.ids[id], nil, nil, nil
-  if known then
-    reason, token_day, token_no = repeated(department, known, content)
-  end
-  if reason then
-    say("?", reason, token_day or 0, token_no or "")
-  else
-    token_day, token_no = kind.decide(department, at + OWN_ARGUMENTS)
-    remember(department, id, content, token_day, token_no)
-  end
-  said[counted] = events
-  department.sequence = department.sequence + events
-end
+local events_of = {} -- by row, how many events the command caused
 
 local function decide_department(department, partition)
-  local at = department.first
-  for n = 2, 2 * department.count, 2 do
-    local kind = types[batch[at]]
-    decide_command(department, at, kind, department.digests[n - 1], department.digests[n])
-    at = at + kind.words
+  local sequence, known = department.sequence, department.ids
+  department.first_sequence = sequence + 1
+  set_dates(department)
+  for row = department.first, department.last do
+    events, unnamed = 0, nil
+    if timestamp_days[row] > department.day then
+      reach_day(department, timestamp_days[row])
+    end
+    local seen, reason, token_day, token_no = known[senders[row]], nil, nil, nil
+    if seen then
+      reason, token_day, token_no = repeated(department, seen, contents[row])
+    end
+    if reason then
+      say(SAYS.REPEATED, token_day or 0, token_no or 0)
+      say_words(reason)
+    else
+      token_day, token_no = decide[kinds[row]](department, row)
+      remember(department, row, token_day, token_no)
+    end
+    events_of[row] = events
+    sequence = sequence + events
   end
+  department.sequence = sequence
   if not department.id and #department.early > MOST_IDS and #early_ids(department) > MOST_IDS then
     settle(department, partition)
   end
@@ -130,7 +104,8 @@ local refused = refusal(partition, ARGV[1], ARGV[2])
 if refused then
   return refused
 end
-local departments = read_batch(tonumber(ARGV[2]), tonumber(ARGV[4]))
+check_offsets(tonumber(ARGV[2]), tonumber(ARGV[4]))
+local departments = read_heads()
 if #departments > 0 then
   load_departments(departments, partition)
   load_invented(departments, partition)
@@ -150,7 +125,7 @@ if #departments > 0 then
   save_invented(departments, partition)
 end
 forget_some(partition)
-local outcomes = cmsgpack.pack(said)
+local outcomes = pack_said(departments, events_of)
 if #departments > 0 then
   keep_outcomes(partition, outcomes, ARGV[4], tonumber(ARGV[3]))
 end

@@ -1,7 +1,7 @@
--- CallNext (R14). Arguments: day, pool field, doctor id.
+-- CallNext (R14). Pool; text: doctor id.
 
-local function call_next(department, at)
-  local day, field, doctor_id = batch[at], batch[at + 1], batch[at + 2]
+local function call_next(department, row)
+  local day, doctor_id = dates[row], texts[row]
   local fault = date_fault(department, day)
   if fault then
     return reject(fault)
@@ -10,7 +10,7 @@ local function call_next(department, at)
   if not number then
     return reject("DOCTOR_UNKNOWN")
   end
-  local pool = pool_at(department, field, day)
+  local pool = named_pool(department, row)
   local session = pool.by_number[number]
   local no = session and first_of(line_of(pool, session, "i"))
   if not no then

@@ -1,7 +1,7 @@
--- CancelToken (R11). Arguments: as includes/named_token.lua.
+-- CancelToken (R11). The token as in includes/named_token.lua.
 
-local function cancel_token(department, at)
-  local token = named_token(department, at)
+local function cancel_token(department, row)
+  local token = named_token(department, row)
   if not token then
     return reject("TOKEN_UNKNOWN")
   end

@@ -1,7 +1,7 @@
--- CheckIn (R13). Arguments: as includes/named_token.lua.
+-- CheckIn (R13). The token as in includes/named_token.lua.
 
-local function check_in(department, at)
-  local token = named_token(department, at)
+local function check_in(department, row)
+  local token = named_token(department, row)
   if not token then
     return reject("TOKEN_UNKNOWN")
   end

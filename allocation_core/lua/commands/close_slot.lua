@@ -1,7 +1,7 @@
--- CloseSlot (R19). Arguments: day, pool field.
+-- CloseSlot (R19). Pool.
 
-local function close_slot(department, at)
-  local day, field = batch[at], batch[at + 1]
+local function close_slot(department, row)
+  local day = dates[row]
   local fault = date_fault(department, day)
   if fault then
     return reject(fault)
@@ -9,7 +9,7 @@ local function close_slot(department, at)
   if department.doctors == 0 then
     return reject("SLOT_UNKNOWN")
   end
-  local pool = pool_at(department, field, day)
+  local pool = named_pool(department, row)
   if #pool.sessions == 0 then
     return reject("SLOT_UNKNOWN")
   end
@@ -17,13 +17,13 @@ local function close_slot(department, at)
     return reject("SLOT_CLOSED")
   end
   -- From here it must succeed.
-  local numbers = {}
-  add_all_of(waitlist_of(pool, 0), numbers)
+  local nos = {}
+  add_all_of(waitlist_of(pool, 0), nos)
   redis.call("DEL", pool.key .. "w")
   for _, session in ipairs(pool.touched) do
     if session.pinned > 0 then
       local line = waitlist_of(pool, session.number)
-      add_all_of(line, numbers)
+      add_all_of(line, nos)
       redis.call("DEL", line.key)
       session.pinned = 0
     end
@@ -34,11 +34,12 @@ local function close_slot(department, at)
   pool.waiting, pool.unpinned = 0, 0
   pool.closed = 1
   pool.changed = true
-  say("Z")
-  local tokens = find_tokens(department, day, numbers)
+  say(SAYS.CLOSED)
+  local tokens = find_tokens(department, day, nos)
   table.sort(tokens, by_turn)
   for _, token in ipairs(tokens) do
     retire(pool, token, EXPIRED)
-    say("E", token.no, token.patient, token.class)
+    say(SAYS.EXPIRED, token.no, token.class)
+    say_words(token.patient)
   end
 end

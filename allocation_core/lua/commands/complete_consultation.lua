@@ -1,7 +1,7 @@
--- CompleteConsultation (R15): the seat stays taken. Arguments: as includes/named_token.lua.
+-- CompleteConsultation (R15): the seat stays taken. The token as in includes/named_token.lua.
 
-local function complete_consultation(department, at)
-  local token = named_token(department, at)
+local function complete_consultation(department, row)
+  local token = named_token(department, row)
   if not token then
     return reject("TOKEN_UNKNOWN")
   end

@@ -1,7 +1,7 @@
--- MarkNoShow (R12). Arguments: as includes/named_token.lua.
+-- MarkNoShow (R12). The token as in includes/named_token.lua.
 
-local function mark_no_show(department, at)
-  local token = named_token(department, at)
+local function mark_no_show(department, row)
+  local token = named_token(department, row)
   if not token then
     return reject("TOKEN_UNKNOWN")
   end

@@ -1,4 +1,4 @@
--- RegisterDoctor (R16). Arguments: doctor id, week: "slot weekday capacity;…" for every slot and weekday worked.
+-- RegisterDoctor (R16). Text: doctor id; further: the week, "slot weekday capacity;…" for every slot and weekday worked.
 
 local function capacities_of(week)
   local capacities = {}
@@ -81,8 +81,8 @@ local function pools_to_review(department)
   return pools
 end
 
-local function register_doctor(department, at)
-  local doctor_id, week = batch[at], batch[at + 1]
+local function register_doctor(department, row)
+  local doctor_id, week = texts[row], further_texts[row]
   local number = number_of(department, doctor_id)
   if not number and department.doctors >= MOST_DOCTORS then
     return reject("DEPARTMENT_FULL")
@@ -96,7 +96,7 @@ local function register_doctor(department, at)
     redis.call("HSET", department.prefix .. "n", doctor_id, number, "#" .. number, doctor_id)
   end
   replace_week(department, number, doctor_id, week)
-  say("G")
+  say(SAYS.REGISTERED)
   department.worked = {}
   for _, pool in pairs(department.pools) do
     join_schedules(department, pool)

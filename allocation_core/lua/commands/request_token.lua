@@ -1,4 +1,4 @@
--- RequestToken (R4-R7). Arguments: day, pool field, class, patient, pinned doctor id or "".
+-- RequestToken (R4-R7). Pool; number: class; text: patient; further: pinned doctor id or "".
 
 -- R4a: the token held is raised to an emergency; one that waited is seated if it can be.
 local function upgrade(department, pool, token, pin)
@@ -8,13 +8,15 @@ local function upgrade(department, pool, token, pin)
     token.class = EMERGENCY
     add_to_session(pool, session, token) -- where it stands already: its score alone changes
     change(token)
-    say("U", token.no, token.status, doctor_name(department, session), from)
+    say(SAYS.UPGRADED, token.no, token.status, from)
+    say_words(doctor_name(department, session))
     return
   end
   end_waiting(pool, token)
   token.class, token.pin = EMERGENCY, pin
   begin_waiting(pool, token)
-  say("U", token.no, token.status, "", from)
+  say(SAYS.UPGRADED, token.no, token.status, from)
+  say_words("")
   local session = best_session(pool, pin)
   if not session then
     local victim = find_victim(department, pool, pin)
@@ -25,21 +27,20 @@ local function upgrade(department, pool, token, pin)
   end
   end_waiting(pool, token)
   seat(pool, session, token)
-  say("+", token.no, token.patient, EMERGENCY, token.status, session.doctor_id, "UPGRADED")
+  say(SAYS.PROMOTED, token.no, EMERGENCY, token.status)
+  say_words(token.patient, session.doctor_id, "UPGRADED")
 end
 
 -- Gives the day and number of the token issued or raised, for R2.
-local function request_token(department, at)
-  local day, field, class = batch[at], batch[at + 1], batch[at + 2]
-  local patient, doctor_id = batch[at + 3], batch[at + 4]
-  local fault = date_fault(department, day)
-  if fault then
-    return reject(fault)
+local function request_token(department, row)
+  local day, class, patient, doctor_id = dates[row], numbers[row], texts[row], further_texts[row]
+  if day < department.first_date or day > department.last_date then
+    return reject(date_fault(department, day))
   end
   if department.doctors == 0 then
     return reject("DEPARTMENT_UNKNOWN")
   end
-  local pool = pool_at(department, field, day)
+  local pool = named_pool(department, row)
   if #pool.sessions == 0 then
     return reject("SLOT_UNKNOWN")
   end
@@ -69,7 +70,7 @@ local function request_token(department, at)
     return reject("WAITLIST_FULL")
   end
   -- From here it must succeed.
-  local tokens = tokens_of(department, day)
+  local tokens = pool.tokens
   local no = take_no(department, day, tokens)
   local arrival = department.arrival + 1
   department.arrival = arrival
@@ -83,10 +84,11 @@ local function request_token(department, at)
     add_token(tokens, no, class, CONFIRMED, session.number, pin, arrival, pool.slot, patient)
     session.taken = session.taken + 1
     join_line(line_of(pool, session, "c"), exposure_of(class, 0, arrival), no)
-    say("C", no, session.doctor_id)
+    say(SAYS.CONFIRMED, no)
+    say_words(session.doctor_id)
   else
     add_token(tokens, no, class, WAITLISTED, 0, pin, arrival, pool.slot, patient)
-    say("W", no, next_position(pool, class))
+    say(SAYS.WAITLISTED, no, next_position(pool, class))
     join_line(waitlist_of(pool, pin), turn_of(class, arrival), no)
     count_waiting(pool, class, pin, 1)
   end

@@ -1,4 +1,4 @@
--- SetDoctorAvailability (R18). Arguments: day, slot or "", doctor id, 1 = available or 0.
+-- SetDoctorAvailability (R18). Day; number: 1 = available or 0; text: doctor id; further: slot or "".
 
 -- The doctor's slots that day by the schedule as it is now, in slot order.
 local function slots_of_day(department, number, day)
@@ -14,8 +14,8 @@ local function slots_of_day(department, number, day)
   return slots
 end
 
-local function set_doctor_availability(department, at)
-  local day, slot, doctor_id, away = batch[at], batch[at + 1], batch[at + 2], 1 - batch[at + 3]
+local function set_doctor_availability(department, row)
+  local day, slot, doctor_id, away = dates[row], further_texts[row], texts[row], 1 - numbers[row]
   local fault = date_fault(department, day)
   if fault then
     return reject(fault)
@@ -45,7 +45,7 @@ local function set_doctor_availability(department, at)
   for _, pool in ipairs(open) do
     local session = session_of(pool, number)
     in_pool(pool)
-    say("A")
+    say(SAYS.AVAILABILITY)
     if session.away ~= away then
       session.away = away
       pool.changed = true

@@ -1,7 +1,7 @@
--- SetSlotCapacity (R17). Arguments: day, pool field, doctor id, capacity.
+-- SetSlotCapacity (R17). Pool; number: capacity; text: doctor id.
 
-local function set_slot_capacity(department, at)
-  local day, field, doctor_id, capacity = batch[at], batch[at + 1], batch[at + 2], batch[at + 3]
+local function set_slot_capacity(department, row)
+  local day, doctor_id, capacity = dates[row], texts[row], numbers[row]
   local fault = date_fault(department, day)
   if fault then
     return reject(fault)
@@ -9,7 +9,7 @@ local function set_slot_capacity(department, at)
   if not number_of(department, doctor_id) then
     return reject("DOCTOR_UNKNOWN")
   end
-  local pool = pool_at(department, field, day)
+  local pool = named_pool(department, row)
   local session = worked_session(pool, doctor_id)
   if not session then
     return reject("SLOT_UNKNOWN")
@@ -20,6 +20,6 @@ local function set_slot_capacity(department, at)
   -- From here it must succeed.
   session.override, session.capacity = capacity, capacity
   pool.changed = true
-  say("S", session.taken)
+  say(SAYS.CAPACITY, session.taken)
   promote(department, pool, "CAPACITY_RAISED")
 end

@@ -8,17 +8,15 @@ local SEEN_BYTES = 19
 
 -- Read the ids of a whole batch at once: two or three calls a department instead of as many a command.
 local function load_ids(department)
-  local ids = {}
-  for n = 1, department.count do
-    ids[n] = department.digests[2 * n - 1]
-  end
+  local known, first = department.ids, department.first
   local newest = department.bucket
   local oldest = math.max(department.first_bucket, bucket_of(department.day - DAYS_KEPT))
   for bucket = newest, oldest, -1 do
-    local found = redis.call("HMGET", department.prefix .. "i" .. bucket, unpack(ids))
-    for i = 1, #ids do
-      if found[i] and not department.ids[ids[i]] then
-        department.ids[ids[i]] = found[i]
+    local found = call("HMGET", department.prefix .. "i" .. bucket, unpack(senders, first, department.last))
+    for i = 1, #found do
+      if found[i] then
+        local id = senders[first + i - 1]
+        known[id] = known[id] or found[i]
       end
     end
   end
@@ -38,12 +36,12 @@ local function repeated(department, known, content)
   return reason
 end
 
-local function remember(department, id, content, token_day, token_no)
-  local day, value = department.day, nil
+local function remember(department, row, token_day, token_no)
+  local id, day, value = senders[row], department.day, nil
   if token_no then
-    value = struct.pack(SEEN_WITH_TOKEN, content, day, token_day - day + DAYS_BACK, token_no)
+    value = pack(SEEN_WITH_TOKEN, contents[row], day, token_day - day + DAYS_BACK, token_no)
   else
-    value = struct.pack(SEEN, content, day)
+    value = pack(SEEN, contents[row], day)
   end
   department.ids[id] = value
   if not department.id then

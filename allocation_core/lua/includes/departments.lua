@@ -36,17 +36,23 @@ local function load_departments(departments, partition)
   end
 end
 
+-- R3: the dates that a command may name.
+local function set_dates(department)
+  department.first_date, department.last_date = department.day - DAYS_BACK, department.day + DAYS_AHEAD
+end
+
 -- R3: the department's day is the latest that its records showed; a clock that goes back moves nothing.
 local function reach_day(department, day)
   department.day_before = department.day_before or department.day
   department.day, department.bucket = day, bucket_of(day)
+  set_dates(department)
 end
 
 -- R3: "DATE_IN_PAST", "DATE_TOO_FAR" or nil.
 local function date_fault(department, day)
-  if day < department.day - DAYS_BACK then
+  if day < department.first_date then
     return "DATE_IN_PAST"
-  elseif day > department.day + DAYS_AHEAD then
+  elseif day > department.last_date then
     return "DATE_TOO_FAR"
   end
 end
@@ -65,9 +71,9 @@ local function doctor_of(department, number)
   return redis.call("HGET", department.prefix .. "n", "#" .. number)
 end
 
--- The sessions that the schedules make of a slot on a weekday: {number, capacity, doctor id, …} in order of registration.
-local function worked_sessions(department, slot, weekday)
-  local field = slot .. " " .. weekday
+-- The sessions that the schedules make of a slot on a day: {number, capacity, doctor id, …} in order of registration.
+local function worked_sessions(department, slot, day)
+  local field = slot .. " " .. text_of(weekday_of(day))
   local worked = department.worked[field]
   if not worked then
     local packed = redis.call("HGET", department.prefix .. "s", field)

@@ -1,7 +1,7 @@
 -- Lines: sorted sets of token numbers, each a key's waiting writes (see writes.lua).
 
 local function new_line(key)
-  return new_writes(key, "ZADD", "ZREM")
+  return new_writes(key, "ZADD")
 end
 
 local function join_line(line, score, no)
@@ -26,10 +26,10 @@ local function last_of(line)
 end
 
 -- Put the numbers of all in a line, in its order, behind those that are there.
-local function add_all_of(line, numbers)
+local function add_all_of(line, nos)
   write_out(line)
   for _, no in ipairs(redis.call("ZRANGE", line.key, 0, -1)) do
-    numbers[#numbers + 1] = tonumber(no)
+    nos[#nos + 1] = tonumber(no)
   end
 end
 

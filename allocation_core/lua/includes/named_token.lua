@@ -1,8 +1,8 @@
--- The token that a command names. Arguments: its day and token_no, or -1 and "" where no token could have that token_id.
+-- The token that a command names: by day and number, its token_no, or 0 where no token could have that token_id.
 
-local function named_token(department, at)
-  local no = tonumber(batch[at + 1])
-  return no and find_token(department, batch[at], no)
+local function named_token(department, row)
+  local no = numbers[row]
+  return no ~= 0 and find_token(department, dates[row], no)
 end
 
 -- Cancelled, completed and the like: the token is active no more, and its patient may come again (R4).
@@ -19,5 +19,6 @@ local function say_named(department, pool, token)
   if token.doctor ~= 0 then
     doctor_id = doctor_name(department, session_of(pool, token.doctor))
   end
-  say("T", token.no, token.patient, token.class, token.status, doctor_id)
+  say(SAYS.NAMED, token.no, token.class, token.status)
+  say_words(token.patient, doctor_id)
 end

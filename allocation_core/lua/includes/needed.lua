@@ -1,71 +1,95 @@
--- What a department's commands name, gathered while the batch is read, so that each hash is read once for all of them.
---
--- Gathered: the fields of the pools' hash (pools, and dates of which tokens are asked), the patients by pool, the token
--- numbers by day. What is not named (the tokens at the head of a line, say) is read when it comes up.
+-- What a department's commands name, read at once: one call a hash. What is not named (the tokens at the head of a line,
+-- say) is read when it comes up.
 
-local function new_needed()
-  return { fields = {}, patients = {}, numbers = {}, days = {} }
-end
-
--- Arguments: day, pool field, …
-local function need_pool(needed, at)
-  local day, field = batch[at], batch[at + 1]
-  local patients = needed.patients[field]
-  if not patients then
-    patients = { day = day }
-    needed.patients[field] = patients
-    needed.fields[#needed.fields + 1] = field
-  end
-  return patients
-end
-
--- Arguments of RequestToken: day, pool field, class, patient, …
-local function need_patient(needed, at)
-  local patients = needed.patients[batch[at + 1]] or need_pool(needed, at)
-  patients[#patients + 1] = batch[at + 3]
-  needed.days[batch[at]] = true
-end
-
--- Arguments: day and token_no, or -1 and "".
-local function need_token(needed, at)
-  local day = batch[at]
-  if day >= 0 then
-    local numbers = needed.numbers[day]
-    if not numbers then
-      numbers = {}
-      needed.numbers[day] = numbers
+-- Where each department's commands and names stand: the first row and the last, its pools, its dates.
+local function read_heads()
+  local departments = {}
+  local at, row, token, patient = 5, 1, 1, 1
+  for i = 1, heads[2] do
+    local count, pools, dates_count = heads[at + 1], heads[at + 2], heads[at + 3]
+    local department = { name = heads[at], first = row, last = row + count - 1, named = {}, named_pools = {} }
+    departments[i] = department
+    at, row = at + 4, row + count
+    for n = 1, pools do
+      local asked = heads[at + 2]
+      department.named[n] = { field = heads[at], day = heads[at + 1], first = patient, last = patient + asked - 1 }
+      patient, at = patient + asked, at + 3
     end
-    numbers[#numbers + 1] = batch[at + 1]
+    department.dates = {}
+    for n = 1, dates_count do
+      local asked = heads[at + 1]
+      department.dates[n] = { day = heads[at], first = token, last = token + asked - 1 }
+      token, at = token + asked, at + 2
+    end
+  end
+  assert(at == #heads + 1 and row == commands_count + 1, "heads left over")
+  return departments
+end
+
+-- The schedules of the slots and weekdays that are named.
+local function load_worked(department)
+  local named, worked, fields, n = department.named, department.worked, {}, 0
+  for i = 1, #named do
+    local field = string.sub(named[i].field, 1, 11) .. " " .. text_of(weekday_of(named[i].day))
+    if not worked[field] then
+      n = n + 1
+      fields[n], worked[field] = field, {}
+    end
+  end
+  local found = call("HMGET", department.prefix .. "s", unpack(fields))
+  for i = 1, n do
+    worked[fields[i]] = found[i] and cmsgpack.unpack(found[i]) or worked[fields[i]]
   end
 end
 
-local function load_pools(department, needed)
-  local fields, pools = needed.fields, #needed.fields
-  for day in pairs(needed.days) do
-    fields[#fields + 1] = day
+local function load_pools(department)
+  local named, fields, last_nos = department.named, {}, {}
+  for n = 1, #named do
+    fields[n] = named[n].field
   end
-  if #fields == 0 then
+  local n = #named
+  for i = 1, #named do
+    local day = named[i].day
+    if not last_nos[day] then
+      n = n + 1
+      fields[n], last_nos[day] = day, n
+    end
+  end
+  if n == 0 then
     return
   end
-  local found = redis.call("HMGET", department.prefix .. "p", unpack(fields))
-  for i = 1, pools do
-    local patients = needed.patients[fields[i]]
-    local pool = make_pool(department, fields[i], patients.day, found[i])
-    if #patients > 0 and found[i] then
-      load_active(pool, patients)
-    end
+  load_worked(department)
+  local found = call("HMGET", department.prefix .. "p", unpack(fields))
+  for day, at in pairs(last_nos) do
+    tokens_of(department, day).last_no = tonumber(found[at] or 0)
   end
-  for i = pools + 1, #fields do
-    tokens_of(department, fields[i]).last_no = tonumber(found[i] or 0)
+  for i = 1, #named do
+    local pool = make_pool(department, named[i].field, named[i].day, found[i])
+    department.named_pools[i] = pool
+    if found[i] and named[i].last >= named[i].first then
+      load_active(pool, named[i].first, named[i].last)
+    end
   end
 end
 
 local function load_needed(department)
   if department.id then
     load_ids(department)
-    for day, numbers in pairs(department.needed.numbers) do
-      load_tokens(department, day, numbers)
+    for _, date in ipairs(department.dates) do
+      load_tokens(department, date.day, tokens_asked, date.first, date.last)
     end
-    load_pools(department, department.needed)
+    load_pools(department)
   end
+end
+
+-- The pool that a command names.
+local function named_pool(department, row)
+  local place = pool_places[row]
+  local pool = department.named_pools[place]
+  if not pool then
+    local named = department.named[place]
+    pool = pool_at(department, named.field, named.day)
+    department.named_pools[place] = pool
+  end
+  return pool
 end

@@ -13,7 +13,10 @@ local SESSION_FIELDS, FIRST_SESSION = 6, 3 + LOWEST_CLASS
 local function session_of(pool, number)
   local session = pool.by_number[number]
   if not session then
-    session = { number = number, taken = 0, pinned = 0, override = -1, away = 0, called = 0, works = false, capacity = 0 }
+    session = {
+      number = number, taken = 0, pinned = 0, override = -1, away = 0, called = 0,
+      works = false, capacity = 0, doctor_id = false, -- with these it has room for its lines
+    }
     pool.by_number[number] = session
     pool.touched[#pool.touched + 1] = session
   end
@@ -24,7 +27,7 @@ end
 local function line_of(pool, session, kind)
   local line = session[kind]
   if not line then
-    line = new_line(pool.key .. kind .. session.number)
+    line = new_line(pool.key .. kind .. text_of(session.number))
     session[kind] = line
   end
   return line
@@ -35,15 +38,16 @@ local function join_schedules(department, pool)
   for _, session in ipairs(pool.touched) do
     session.works = false
   end
-  local worked = worked_sessions(department, pool.slot, weekday_of(pool.day))
-  pool.sessions = {}
+  local worked, sessions, n = worked_sessions(department, pool.slot, pool.day), {}, 0
   for i = 1, #worked, 3 do
     local session = session_of(pool, worked[i])
     session.works = true
     session.capacity = session.override >= 0 and session.override or worked[i + 1]
     session.doctor_id = worked[i + 2]
-    pool.sessions[#pool.sessions + 1] = session
+    n = n + 1
+    sessions[n] = session
   end
+  pool.sessions = sessions
 end
 
 -- A pool in which something may have been done: `packed` is its header, or false.
@@ -51,8 +55,9 @@ local function make_pool(department, field, day, packed)
   local pool = {
     field = field, day = day, slot = string.sub(field, 1, 11), key = department.prefix .. field .. ":",
     closed = 0, issued = 0, waiting = 0, unpinned = 0, by_number = {}, touched = {}, 0, 0, 0, 0, 0,
-    active = {}, held = new_writes(department.prefix .. field .. ":a", "HSET", "HDEL"),
+    active = {}, held = new_writes(department.prefix .. field .. ":a", "HSET"), tokens = tokens_of(department, day),
   }
+  pool.tokens.pools[pool.slot] = pool
   if packed then
     local header = cmsgpack.unpack(packed)
     pool.closed, pool.issued = header[1], header[2]
@@ -78,7 +83,7 @@ local function pool_at(department, field, day)
 end
 
 local function pool_of(department, token)
-  return pool_at(department, token.slot .. " " .. token.day, token.day)
+  return token.tokens.pools[token.slot] or pool_at(department, token.slot .. " " .. token.day, token.day)
 end
 
 -- The pool's session of that doctor where the doctor works it, else nil.
@@ -97,12 +102,13 @@ local function doctor_name(department, session)
   return session.doctor_id
 end
 
--- R4: read which of these patients have an active token in the pool.
-local function load_active(pool, patients)
-  local found = redis.call("HMGET", pool.key .. "a", unpack(patients))
-  for i = 1, #patients do
-    local no = found[i]
-    pool.active[patients[i]] = no and tonumber(no)
+-- R4: read which of the patients that are looked up, from the first to the last, have an active token in the pool.
+local function load_active(pool, first, last)
+  local found = redis.call("HMGET", pool.key .. "a", unpack(patients_asked, first, last))
+  for i = 1, #found do
+    if found[i] then
+      pool.active[patients_asked[first + i - 1]] = tonumber(found[i])
+    end
   end
 end
 
@@ -135,7 +141,9 @@ end
 local function pack_pool(pool)
   local header = { pool.closed, pool.issued, pool[1], pool[2], pool[3], pool[4], pool[5] }
   local n = FIRST_SESSION - 1
-  for _, session in ipairs(pool.touched) do
+  local touched = pool.touched
+  for i = 1, #touched do
+    local session = touched[i]
     if session.taken > 0 or session.pinned > 0 or session.override >= 0 or session.away > 0 or session.called ~= 0 then
       header[n + 1], header[n + 2], header[n + 3] = session.number, session.taken, session.pinned
       header[n + 4], header[n + 5], header[n + 6] = session.override, session.away, session.called

@@ -131,20 +131,23 @@ local function position_of(pool, token)
 end
 
 local function say_reassigned(department, pool, token, from, reason, by_no)
-  say("R", token.no, token.patient, token.class, token.status, doctor_name(department, session_of(pool, token.doctor)), doctor_name(department, from), reason, by_no)
+  say(SAYS.REASSIGNED, token.no, token.class, token.status, by_no)
+  say_words(token.patient, doctor_name(department, session_of(pool, token.doctor)), doctor_name(department, from), reason)
 end
 
 -- The token, which has no seat any more, waits with its own arrival.
 local function preempt(department, pool, token, lost, reason, by_no)
   token.preempted = token.preempted + 1
   begin_waiting(pool, token)
-  say("P", token.no, token.patient, token.class, position_of(pool, token), doctor_name(department, lost), reason, by_no)
+  say(SAYS.PREEMPTED, token.no, token.class, position_of(pool, token), by_no)
+  say_words(token.patient, doctor_name(department, lost), reason)
 end
 
 -- R6: the token whose seat an emergency may take, or nil.
 local function find_victim(department, pool, pin)
-  local victim_no, most = nil, 0
-  for _, session in ipairs(pool.sessions) do
+  local sessions, victim_no, most = pool.sessions, nil, 0
+  for i = 1, #sessions do
+    local session = sessions[i]
     if session.away == 0 and session.taken > 0 and (pin == 0 or pin == session.number) then
       local no, exposed = last_of(line_of(pool, session, "c"))
       if no and exposed > most then
@@ -178,8 +181,9 @@ local function promote(department, pool, reason)
   end
   while pool.waiting > 0 do
     local next_no, next_pin, next_turn = nil, nil, math.huge
-    local anyone = false
-    for _, session in ipairs(pool.sessions) do
+    local sessions, anyone = pool.sessions, false
+    for i = 1, #sessions do
+      local session = sessions[i]
       if session.taken < session.capacity and session.away == 0 then
         anyone = true
         if session.pinned > 0 then
@@ -203,7 +207,8 @@ local function promote(department, pool, reason)
     local session = best_session(pool, next_pin)
     end_waiting(pool, token)
     seat(pool, session, token)
-    say("+", token.no, token.patient, token.class, token.status, session.doctor_id, reason)
+    say(SAYS.PROMOTED, token.no, token.class, token.status)
+    say_words(token.patient, session.doctor_id, reason)
   end
 end
 
@@ -213,10 +218,10 @@ end
 
 -- R18, R16: all who have a seat in the session and were not called go elsewhere or wait, by class then arrival.
 local function empty_session(department, pool, session)
-  local numbers = {}
-  add_all_of(line_of(pool, session, "c"), numbers)
-  add_all_of(line_of(pool, session, "i"), numbers)
-  local tokens = find_tokens(department, pool.day, numbers)
+  local nos = {}
+  add_all_of(line_of(pool, session, "c"), nos)
+  add_all_of(line_of(pool, session, "i"), nos)
+  local tokens = find_tokens(department, pool.day, nos)
   table.sort(tokens, by_turn)
   for _, token in ipairs(tokens) do
     free_seat(pool, token)
@@ -229,9 +234,9 @@ local function empty_session(department, pool, session)
     end
     if to then
       seat(pool, to, token)
-      say_reassigned(department, pool, token, session, "DOCTOR_UNAVAILABLE", "")
+      say_reassigned(department, pool, token, session, "DOCTOR_UNAVAILABLE", 0)
     else
-      preempt(department, pool, token, session, "DOCTOR_UNAVAILABLE", "")
+      preempt(department, pool, token, session, "DOCTOR_UNAVAILABLE", 0)
     end
   end
 end

@@ -30,3 +30,15 @@ end
 local function weekday_of(day)
   return (day + 3) % 7 -- 1970-01-01 was a Thursday; Monday is 0
 end
+
+-- A number as text, for a key: to write it costs as much as thirty steps.
+local texts_of_numbers = {}
+
+local function text_of(number)
+  local text = texts_of_numbers[number]
+  if not text then
+    text = tostring(number)
+    texts_of_numbers[number] = text
+  end
+  return text
+end

@@ -6,18 +6,26 @@
 
 local ARGUMENTS_A_CALL = 4000 -- Lua's stack holds 8,000
 
+local TAKE = { HSET = "HDEL", ZADD = "ZREM" }
+
 local waiting_writes, writes_count = {}, 0
 
-local function new_writes(key, put, take)
-  local writes = { key = key, put = put, take = take, count = 0, 0, 0, 0, 0 }
+local function new_writes(key, put)
+  local writes = { key = key, put = put, count = 0, 0, 0, 0, 0 }
   writes_count = writes_count + 1
   waiting_writes[writes_count] = writes
   return writes
 end
 
 local function call_in_parts(command, key, arguments, count)
+  if count <= ARGUMENTS_A_CALL then
+    if count > 0 then
+      call(command, key, unpack(arguments, 1, count))
+    end
+    return
+  end
   for first = 1, count, ARGUMENTS_A_CALL do
-    redis.call(command, key, unpack(arguments, first, math.min(first + ARGUMENTS_A_CALL - 1, count)))
+    call(command, key, unpack(arguments, first, math.min(first + ARGUMENTS_A_CALL - 1, count)))
   end
 end
 
@@ -33,7 +41,7 @@ local function write_out(writes)
       n = n + 1
       taken[n] = member
     end
-    call_in_parts(writes.take, writes.key, taken, n)
+    call_in_parts(TAKE[writes.put], writes.key, taken, n)
     writes.taken = nil
   end
 end
