@@ -30,13 +30,14 @@ class PostgresServer:
 
     Attributes:
         url: `postgresql://opd@host:port/opd`, for a role that owns that database.
+        data: where it keeps what it has.
         process: the server's process.
     """
 
     def __init__(self, folder: Path, *, port: int | None = None, inherited_fds: Sequence[int] = ()) -> None:
         """Keep data and log under `folder`."""
         self._folder = folder
-        self._data = folder / "postgres"
+        self.data = folder / "postgres"
         self._port = port or free_ports(1)[0]
         self.url = f"postgresql://{ROLE}@{LOOPBACK}:{self._port}/{DATABASE}"
         # SIGINT ends its clients' sessions; SIGTERM would wait for them to leave.
@@ -56,7 +57,7 @@ class PostgresServer:
                 f"cannot listen on port {self._port}: {listener(self._port)} does",
                 hint="end that process, or choose another port",
             )
-        if not self._data.exists():
+        if not self.data.exists():
             self._make_database()
         settings = {
             "listen_addresses": LOOPBACK,
@@ -69,12 +70,12 @@ class PostgresServer:
         if sys.platform == "linux":
             settings["recovery_init_sync_method"] = "syncfs"  # file by file it takes seconds after a crash
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        self.process.start([*self._as_its_user(), _binary("postgres"), "-D", self._data, *options])
+        self.process.start([*self._as_its_user(), _binary("postgres"), "-D", self.data, *options])
         self.process.wait_until(
             partial(probe_postgres, self.url),
             POSTGRES_PROBE,
             timeout_s=_START_TIMEOUT_S,
-            hint=f"read {self.process.log}; if its data is damaged, remove {self._data}: it is rebuilt from the log",
+            hint=f"read {self.process.log}; if its data is damaged, remove {self.data}: it is rebuilt from the log",
         )
 
     def stop(self) -> None:
@@ -87,7 +88,7 @@ class PostgresServer:
 
     def _make_database(self) -> None:
         """Make all of it beside its place, so that what a killed run left half done is made anew."""
-        unfinished = self._data.with_suffix(".unfinished")
+        unfinished = self.data.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         if os.geteuid() == 0:
@@ -96,7 +97,7 @@ class PostgresServer:
         self._run([_binary("initdb"), "-D", unfinished, "--auth=reject", *initdb])
         self._run([_binary("postgres"), "--single", "-D", unfinished, "postgres"], _FIRST_STATEMENTS)
         (unfinished / "pg_hba.conf").write_text(_WHO_MAY_CONNECT)
-        unfinished.rename(self._data)
+        unfinished.rename(self.data)
 
     def _run(self, command: Sequence[str | Path], says: str = "") -> None:
         words = [*self._as_its_user(), *command]
@@ -112,7 +113,7 @@ class PostgresServer:
     @property
     def _user(self) -> int:
         """Whose the data is, or is to be; never root's."""
-        kept_in = self._data if self._data.exists() else self._folder
+        kept_in = self.data if self.data.exists() else self._folder
         return kept_in.stat().st_uid or _NOBODY
 
     def _as_its_user(self) -> list[str]:

@@ -19,11 +19,14 @@ import pytest
 from redis import Redis
 
 from services.settings import Settings
+from services.stack.system import environment
 from services.topics import ensure_topics
-from tests.console import ROOT
-from tests.gateway.world import events_in
+from tests.console import ROOT, opd
+from tests.gateway.world import bearer, events_in
+from tests.integration.everything import everything
 from tests.integration.gateways import RunningGateway, running_gateway
 from tests.integration.running import read_all
+from tests.observability.collector import collector
 from tests.servers import Database, Kafka
 from tests.waiting import until
 
@@ -207,14 +210,69 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         text = text.lstrip()[end:]
 
 
-def test_no_patient_stands_in_its_log_or_its_metrics(gateway: RunningGateway) -> None:
+NAME, NUMBER, PHONE, MAIL = "Canary-Name", "CANARY/Number 7741", "+4917700077417", "canary-mail@example.org"
+NOWHERE = re.compile(rb"(?i)canary.(name|number|mail)|7700077417")
+
+
+def test_who_a_patient_is_stands_nowhere_but_encrypted(
+    gateway: RunningGateway, postgres_server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marked names, numbers, phones and addresses go through everything, in their place and out of it."""
     here = Department(gateway, "canary")
-    booked = gateway.post("/tokens", here.booking("canary-patient"))
-    assert booked.status_code == 201
-    gateway.post("/tokens", {**here.booking("canary-patient"), "slot": "canary-patient"})
-    gateway.get("/tokens?facility_id=blr1", OPD_Patient_Id="canary-patient")
-    assert "canary-patient" not in gateway.get("/metrics").text
-    assert "canary-patient" not in gateway.process.log.read_text()
+    settings = gateway.settings.model_copy(update={"vault_schema": f"{gateway.settings.vault_schema}_canary"})
+    with collector() as traces:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", traces.url)
+        traced = RunningGateway(settings, tmp_path)
+        try:
+            traced.start()
+            traced.wait()
+            patient_id = _say_who_a_patient_is(traced, here)
+            metrics = traced.get("/metrics").content
+        finally:
+            traced.stop()
+        told = {"metrics": metrics, "traces": traces.raw, "gateway's log": traced.process.log.read_bytes()}
+    logs = gateway.process.log.parent.glob("*.log")
+    found = everything(settings, postgres_server, told | {log.name: log.read_bytes() for log in logs})
+    vault = environment(settings.model_copy(update={"vault_key_file": tmp_path / "vault.key"}))
+    erased = opd("erase", "--facility", "blr1", "--patient-number", NUMBER, timeout_s=60, **vault)
+    assert "Destroyed: 1 key, 1 contact" in erased.stdout, erased.stderr
+    found["opd erase"] = (erased.stdout + erased.stderr).encode()
+    assert [place for place, content in found.items() if NOWHERE.search(content)] == []
+    opaque = {place for place, content in found.items() if patient_id.encode() in content}
+    shown = {settings.commands_topic, settings.events_topic, "redis", settings.history_schema, settings.vault_schema}
+    assert shown <= opaque, "what is looked for would be found"
+    assert not opaque & {*told, *(log.name for log in logs), settings.audit_schema, settings.dead_letters_topic}
+
+
+def _say_who_a_patient_is(gateway: RunningGateway, here: "Department") -> str:
+    """Send all of it everywhere, malformed too; give the patient_id."""
+    contact = {"name": NAME, "phone": PHONE, "email": MAIL, "consent": True}
+    kept = gateway.http.put(
+        "/patients/contact", json={"facility_id": "blr1", "patient_number": NUMBER, "contact": contact}
+    )
+    patient_id: str = kept.raise_for_status().json()["patient_id"]
+    booking = {**here.pool, "source": "ONLINE", "patient_number": NUMBER}
+    token = gateway.post("/tokens", booking)
+    assert (token.status_code, token.json()["patient_id"]) == (201, patient_id)
+    for said in (NAME, NUMBER, PHONE, MAIL):
+        for name in ("slot", "doctor_id", "department_id", "source", "patient_number", said):
+            assert gateway.post("/tokens", {**booking, name: f"\u00e9 {said}"}).status_code == 422
+        wrong = {"facility_id": "blr1", "patient_number": NUMBER, "contact": {**contact, "phone": said, "email": said}}
+        assert gateway.http.put("/patients/contact", json=wrong).status_code == 422
+        assert gateway.http.post("/tokens", content=f'{{"{said}', headers={"Content-Type": "application/json"}).is_error
+        for path in (f"/tokens/{said}", f"/{said}", f"/tokens?facility_id={said}", f"/doctors?x={said}"):
+            assert gateway.get(path).is_error
+        assert gateway.get("/tokens?facility_id=blr1", Authorization=f"Bearer {said}").status_code == 401
+        assert gateway.get("/tokens?facility_id=blr1", OPD_Patient_Id=said).json()["tokens"] == []
+    reception = bearer(role="reception")
+    read = gateway.get("/patients/contact?facility_id=blr1", OPD_Patient_Number=NUMBER, **reception)
+    assert read.json()["contact"]["name"] == NAME
+    cancelled = gateway.post(f"/tokens/{token.json()['token_id']}/cancel", OPD_Position=token.headers["OPD-Position"])
+    assert cancelled.status_code == 200
+    gateway.get(
+        f"/tokens/{token.json()['token_id']}", OPD_Position=cancelled.headers["OPD-Position"]
+    ).raise_for_status()
+    return patient_id
 
 
 def test_sigterm_ends_it_with_readers_inside(gateway: RunningGateway) -> None:
