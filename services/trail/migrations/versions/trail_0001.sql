@@ -1,3 +1,18 @@
+-- Who may look names up in this schema may read it: the owner alone, whatever default privileges would hand out.
+DO $$
+DECLARE
+    other record;
+BEGIN
+    FOR other IN
+        SELECT DISTINCT granted.grantee::regrole AS role
+        FROM pg_namespace, aclexplode(nspacl) AS granted
+        WHERE oid = current_schema()::regnamespace AND granted.grantee NOT IN (0, nspowner)
+    LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA %I FROM %s', current_schema(), other.role);
+    END LOOP;
+END
+$$;
+
 CREATE TABLE trail (
     number bigint PRIMARY KEY,
     time timestamptz NOT NULL,
