@@ -26,6 +26,8 @@ _FETCH_WITHIN_S = 5.0
 _AGAIN_AFTER_S = 600.0  # a key that was withdrawn is trusted so much longer
 _AT_MOST_EVERY_S = 10.0  # whatever key ids strangers invent
 _LEAST_RSA_BITS = 2048
+_MOST_KNOWN = 4096
+_NOBODY = (0.0, None)
 
 # Known to all the world: who holds it may do what whoever reaches the loopback of a development machine may do anyhow.
 DEVELOPMENT_SECRET = "for development alone: everybody knows it"  # noqa: S105
@@ -66,6 +68,7 @@ class Verifier:
         self._issuer, self._audience, self._anonymous = issuer, audience, anonymous
         self._keys: dict[str, Key] = {}
         self._read_at = -_AGAIN_AFTER_S
+        self._known: dict[str, tuple[float, Identity]] = {}  # by token: until when it is good, and whose it is
         self._one_at_a_time = asyncio.Lock()
 
     async def who(self, token: str | None) -> Identity:
@@ -81,6 +84,24 @@ class Verifier:
             raise InvalidToken("there is no token")
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise InvalidToken("the token is too long")
+        await self._refreshed(_AGAIN_AFTER_S)
+        good_until, caller = self._known.get(token, _NOBODY)
+        if caller is None or time.time() >= good_until:
+            good_until, caller = await self._verified(token)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[token] = good_until, caller
+        return caller
+
+    async def ready(self) -> bool:
+        """Say whether there are keys."""
+        try:
+            await self._refreshed(_AGAIN_AFTER_S)
+        except KeysUnavailable:
+            return False
+        return True
+
+    async def _verified(self, token: str) -> tuple[float, Identity]:
         try:
             key = await self._key(jwt.get_unverified_header(token).get("kid"))
             claims = jwt.decode(
@@ -92,23 +113,14 @@ class Verifier:
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-            return Identity.model_validate(claims)
+            return float(claims["exp"]) + LEEWAY_S, Identity.model_validate(claims)
         except jwt.PyJWTError as error:
             raise InvalidToken(f"the token is refused: {_reason(error)}") from None
         except ValidationError as error:
             names = ", ".join(sorted({str(each["loc"][0]) if each["loc"] else "role" for each in error.errors()}))
             raise InvalidToken(f"the token's claims are wrong: {names}") from None
 
-    async def ready(self) -> bool:
-        """Say whether there are keys."""
-        try:
-            await self._refreshed(_AGAIN_AFTER_S)
-        except KeysUnavailable:
-            return False
-        return True
-
     async def _key(self, key_id: object) -> Key:
-        await self._refreshed(_AGAIN_AFTER_S)
         if key_id is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         if key_id not in self._keys:
@@ -130,6 +142,8 @@ class Verifier:
                 _log.warning("the keys cannot be read", error=type(error).__name__)
                 if not self._keys:
                     raise KeysUnavailable from error
+            else:
+                self._known.clear()  # a key may have been withdrawn
             self._read_at = time.monotonic()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pydantic import BaseModel
 
 from schemas.commands import COMMANDS, Command
+from schemas.plain import read_plain_command
 from schemas.wire import UnreadableRecord, command_key, read_command
 from schemas.words import RejectionReason
 from services.allocator.owner import LogUnavailable
@@ -127,7 +128,9 @@ class Writes:
     async def _written(self, command: Command) -> Place:
         key, value = command_key(command), command.model_dump_json(exclude_none=True).encode()
         try:
-            read_command(key, value, 0)  # what could not be read would have no outcome
+            # What could not be read would have no outcome.
+            if read_plain_command(key, value, 0) is None:
+                read_command(key, value, 0)
         except UnreadableRecord as error:
             fault = FieldFault(field="body", fault=str(error))
             raise Problem(INVALID_REQUEST, errors=[fault]) from None

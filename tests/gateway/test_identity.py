@@ -159,6 +159,56 @@ def test_new_keys_are_found_and_strangers_ids_do_not_make_us_ask_often(
     asyncio.run(run())
 
 
+def test_a_token_is_verified_once_and_believed_no_longer_than_it_may_be(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified, late_s, later_s = 0, 0.0, 0.0
+    decode, now, monotonic = jwt.decode, time.time, time.monotonic
+
+    def counting(*arguments: Any, **more: Any) -> Any:
+        nonlocal verified
+        verified += 1
+        return decode(*arguments, **more)
+
+    monkeypatch.setattr(jwt, "decode", counting)
+    monkeypatch.setattr(time, "time", lambda: now() + late_s)
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + later_s)
+    verify = verifier(Settings(jwt_jwks=str(file), jwt_issuer="https://id"))
+    shown, lasting = token(exp=now() + 60), token(exp=now() + 3600)
+
+    async def run() -> None:
+        nonlocal late_s, later_s
+        assert [(await verify.who(each)).sub for each in (shown, lasting) * 3] == ["desk-1"] * 6
+        assert verified == 2
+        with pytest.raises(InvalidToken):
+            await verify.who(shown[:-4])  # one that differs in the least is another one
+        late_s = 89.0
+        await verify.who(shown)
+        assert verified == 2
+        late_s = 91.0
+        await verify.who(shown)  # PyJWT, whose clock is its own, believes it still
+        assert verified == 3
+        file.write_text(jwks(("e", EC_KEY)))  # noqa: ASYNC240  nothing else runs
+        assert (await verify.who(lasting)).sub == "desk-1"
+        later_s = 601.0
+        with pytest.raises(InvalidToken):
+            await verify.who(lasting)  # its key was withdrawn
+
+    asyncio.run(run())
+
+
+def test_strangers_tokens_do_not_fill_the_memory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "_MOST_KNOWN", 3)
+    verify = verifier(Settings(jwt_jwks=str(file), jwt_issuer="https://id"))
+
+    async def run() -> None:
+        for number in range(10):
+            assert (await verify.who(token(sub=f"s{number}"))).sub == f"s{number}"
+            assert len(verify._known) <= 3
+
+    asyncio.run(run())
+
+
 def test_without_keys_nobody_is_known(tmp_path: Path) -> None:
     verify = verifier(Settings(jwt_jwks=str(tmp_path / "none.json"), jwt_issuer="https://id"))
 

@@ -10,11 +10,12 @@ from services.gateway.openapi import written
 from services.gateway.parts import TheParts
 from services.gateway.permissions import Action, Reach
 from services.gateway.problems import NOT_FOUND, Problem
+from services.gateway.quick import QuickRoute
 from services.gateway.requests import AT_POSITION, answered
 from services.gateway.said import Place
 from services.gateway.shapes import CommandPlace
 
-router = APIRouter(tags=["commands"])
+router = APIRouter(tags=["commands"], route_class=QuickRoute)
 
 _ANSWERS = (Token, Doctor, Capacity, Availability, ClosedSlot)
 

@@ -10,10 +10,11 @@ from services.gateway.access import Access, may
 from services.gateway.openapi import read
 from services.gateway.parts import TheParts
 from services.gateway.permissions import Action
+from services.gateway.quick import QuickRoute
 from services.gateway.requests import AT_POSITION
 from services.gateway.shapes import Department, Departments
 
-router = APIRouter(tags=["departments"])
+router = APIRouter(tags=["departments"], route_class=QuickRoute)
 
 
 @router.get("/departments", summary="A facility's departments", responses=read(), dependencies=[AT_POSITION])

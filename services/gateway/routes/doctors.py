@@ -13,10 +13,11 @@ from services.gateway.answers import Availability, Capacity, Doctor, Token
 from services.gateway.openapi import read, taking, written
 from services.gateway.parts import Parts, TheParts
 from services.gateway.permissions import Action
+from services.gateway.quick import QuickRoute
 from services.gateway.requests import AT_POSITION, AsAsked, How, answered, body
 from services.gateway.shapes import AvailabilityBody, CapacityBody, Doctors, KnownDoctor, SessionBody
 
-router = APIRouter(tags=["doctors"])
+router = APIRouter(tags=["doctors"], route_class=QuickRoute)
 
 _SCHEDULE: TypeAdapter[Schedule] = TypeAdapter(Schedule)  # from JSON: from Python, strictly, no text is a weekday
 DoctorPath = Annotated[DoctorId, Path()]

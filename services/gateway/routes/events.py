@@ -12,10 +12,11 @@ from services.gateway.openapi import read
 from services.gateway.parts import TheParts
 from services.gateway.permissions import Action
 from services.gateway.problems import INVALID_REQUEST, FieldFault, Problem
+from services.gateway.quick import QuickRoute
 from services.gateway.said import EVENT_PLACE, EventPlace
 from services.gateway.streams import EventStream, told
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=QuickRoute)
 
 _DOCTORS = ("doctor_id", "lost_doctor_id", "from_doctor_id")
 

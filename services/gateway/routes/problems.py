@@ -7,8 +7,9 @@ from pydantic import BaseModel
 
 from services.gateway.openapi import problems
 from services.gateway.problems import KINDS, NOT_FOUND, Problem
+from services.gateway.quick import QuickRoute
 
-router = APIRouter(tags=["problems"])
+router = APIRouter(tags=["problems"], route_class=QuickRoute)
 
 
 class ProblemType(BaseModel):

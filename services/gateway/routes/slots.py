@@ -14,10 +14,11 @@ from services.gateway.openapi import read, taking, written
 from services.gateway.parts import TheParts
 from services.gateway.permissions import Action, Role
 from services.gateway.problems import REASONS, Problem
+from services.gateway.quick import QuickRoute
 from services.gateway.requests import AT_POSITION, AsAsked, answered, body
 from services.gateway.shapes import Pool, PoolSession, Waiting
 
-router = APIRouter(tags=["slots"])
+router = APIRouter(tags=["slots"], route_class=QuickRoute)
 
 _OUTSIDE = {Role.PATIENT, Role.PORTAL, Role.KIOSK}
 

@@ -19,10 +19,11 @@ from services.gateway.parts import Parts, TheParts
 from services.gateway.patients import patient_of
 from services.gateway.permissions import SOURCES, Action
 from services.gateway.problems import FORBIDDEN, INVALID_REQUEST, FieldFault, Problem
+from services.gateway.quick import QuickRoute
 from services.gateway.requests import AT_POSITION, TOKEN_PATH, AsAsked, How, answered, body, department_of
 from services.gateway.shapes import Booking, CancelBody, ListedToken, TokenEvent, TokenPage, TokenStory
 
-router = APIRouter(tags=["tokens"])
+router = APIRouter(tags=["tokens"], route_class=QuickRoute)
 
 TokenPath = Annotated[str, Path(pattern=TOKEN_PATH, examples=["blr1.cardiology.20261123.17"])]
 _ONE_TOKEN = written((200, Token))
