@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI cannot know of our bodies, answers and problems."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -26,6 +27,13 @@ _ANSWERS: tuple[type[BaseModel], ...] = (
     Pending,
     ProblemDetails,
 )
+_OF_A_TOKEN = {
+    "token": "get /tokens/{token_id}",
+    "cancel": "post /tokens/{token_id}/cancel",
+    "checkIn": "post /tokens/{token_id}/check-in",
+    "noShow": "post /tokens/{token_id}/no-show",
+    "complete": "post /tokens/{token_id}/complete",
+}
 _bodies: set[type[BaseModel]] = set()
 
 
@@ -43,14 +51,26 @@ def written(*answers: tuple[int, type[BaseModel]]) -> dict[int | str, dict[str, 
         schemas = [{"$ref": _REF.format(model=model.__name__)} for each, model in answers if each == status]
         schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
         content = {"application/json": {"schema": schema}}
-        described[status] = {"description": "Done.", "headers": headers, "content": content}
+        links = _links(_OF_A_TOKEN, token_id="token_id") if (status, Token) in answers else {}  # noqa: S106  a field
+        described[status] = {"description": "Done.", "headers": headers, "content": content, "links": links}
     later = {"Location": {"description": "Where to ask for the outcome.", "schema": {"type": "string"}}}
     described[202] = {
         "description": "Written; its outcome is not known yet.",
         "headers": headers | later,
         "content": _content("application/json", Pending),
+        "links": _links({"outcome": "get /commands/{command_place}"}, command_place="command"),
     }
     return described | problems(401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 501, 503)
+
+
+def _links(operations: Mapping[str, str], **parameters: str) -> dict[str, Any]:
+    """Describe what can be asked next with what an answer holds: for each parameter, the field that gives it."""
+    given = {name: f"$response.body#/{field}" for name, field in parameters.items()}
+    links = {}
+    for name, operation in operations.items():
+        method, path = operation.split()
+        links[name] = {"operationRef": f"#/paths/{path.replace('/', '~1')}/{method}", "parameters": given}
+    return links
 
 
 def read(*more: int) -> dict[int | str, dict[str, Any]]:

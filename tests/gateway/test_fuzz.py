@@ -39,7 +39,7 @@ def test_no_answer_is_undocumented_or_a_server_error(
     thread.start()
     try:
         until(lambda: servers and servers[0].started, "it listens")
-        fuzzed = fuzz(f"http://{LOOPBACK}:{port}", KNOWN, requests_each=12)
+        fuzzed = fuzz(f"http://{LOOPBACK}:{port}", KNOWN, requests_each=12, stories=10)
     finally:
         if servers:
             servers[0].should_exit = True

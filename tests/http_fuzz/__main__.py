@@ -22,7 +22,7 @@ DOCTOR = {**WHERE, "doctor_id": "dr-rao", "name": "Dr Rao", "schedule": [{"slot"
 def main() -> int:
     """Give 0 if every answer was one that the document allows, and the audit holds."""
     words = argparse.ArgumentParser(prog="make fuzz-http", description=__doc__)
-    words.add_argument("--requests", type=int, default=5000, help="in all (5000)")
+    words.add_argument("--requests", type=int, default=20_000, help="in all, about (20,000)")
     words.add_argument("--seed", type=int, default=0, help="other requests with another one")
     asked = words.parse_args()
     with (
@@ -34,7 +34,9 @@ def main() -> int:
         token = httpx.post(f"{url}/tokens", json={**POOL, "patient_id": "p1", "source": "PAID"}).raise_for_status()
         known = {**POOL, "doctor_id": "dr-rao", "token_id": token.json()["token_id"], "source": "PAID"}
         endpoints = len(httpx.get(f"{url}/openapi.json").json()["paths"])
-        fuzzed = fuzz(url, known, requests_each=asked.requests // endpoints + 1, first_seed=asked.seed)
+        # A third of them in stories, which have 10 requests on average.
+        each, stories = asked.requests * 2 // 3 // endpoints + 1, asked.requests // 30 + 1
+        fuzzed = fuzz(url, known, requests_each=each, stories=stories, first_seed=asked.seed)
         audited = opd("verify", "--redis", timeout_s=600, **environment(system.settings))
     sys.stdout.write(f"{fuzzed.requests.total()} requests; answers: {dict(sorted(fuzzed.statuses.items()))}\n")
     sys.stdout.write(audited.stdout + audited.stderr)

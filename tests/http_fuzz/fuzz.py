@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import requests
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 from schemathesis import APIOperation as AnyOperation
@@ -30,6 +31,13 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+_TIMEOUT_S = 60
+_SETTINGS = settings(
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate],
+)
 ENDLESS = {"GET /events"}  # a stream: an answer to it never ends
 
 
@@ -45,14 +53,20 @@ class Fuzzed:
     requests: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
 
+    def note(self, name: str, status: int) -> None:
+        """Count one."""
+        self.requests[name] += 1
+        self.statuses[status] += 1
 
-def fuzz(url: str, known: Mapping[str, str], *, requests_each: int, first_seed: int = 0) -> Fuzzed:
-    """Send so many requests to each endpoint of a gateway in development mode.
+
+def fuzz(url: str, known: Mapping[str, str], *, requests_each: int, stories: int = 0, first_seed: int = 0) -> Fuzzed:
+    """Send so many requests to each endpoint of a gateway in development mode, and follow its links.
 
     Args:
         url: where it is.
         known: of things that there are, the names: `facility_id`, …; every fourth request is about them.
         requests_each: to each endpoint.
+        stories: requests that follow each other, each about what answers before it told of: so many times up to 20.
         first_seed: other requests with another one.
 
     Raises:
@@ -69,6 +83,8 @@ def fuzz(url: str, known: Mapping[str, str], *, requests_each: int, first_seed: 
             continue
         asked = _requests(operation, known)
         _send(asked, name, fuzzed, requests_each, first_seed)
+    if stories:
+        _tell(document, known, fuzzed, stories, first_seed)
     return fuzzed
 
 
@@ -99,20 +115,34 @@ def _about(case: Case, known: Mapping[str, str]) -> Case:
     return case
 
 
+def _tell(document: Any, known: Mapping[str, str], fuzzed: Fuzzed, stories: int, number: int) -> None:
+    class Story(document.as_state_machine()):  # type: ignore[misc]  # made of the document
+        def before_call(self, case: Case) -> None:
+            _let_in(_at_once(case))
+            if case.method == "POST" and case.path in {"/tokens", "/doctors"}:
+                _about(case, known)  # else nothing would ever be issued
+            if isinstance(case.body, dict) and "patient_id" in case.body:
+                case.body["patient_id"] = f"p{fuzzed.requests.total()}"
+
+        def get_call_kwargs(self, _case: Case) -> dict[str, Any]:
+            return {"timeout": _TIMEOUT_S, "session": session}
+
+        def validate_response(self, response: Any, case: Case, *_: Any, **__: Any) -> None:
+            fuzzed.note(f"{case.method} {case.path}", response.status_code)
+            case.validate_response(response, checks=CHECKS)
+
+    with requests.Session() as session:
+        seed(number)(Story).run(settings=settings(_SETTINGS, max_examples=stories, stateful_step_count=20))
+
+
 def _send(asked: SearchStrategy[Case], name: str, fuzzed: Fuzzed, count: int, number: int) -> None:
     @seed(number)
-    @settings(
-        max_examples=count,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.explicit, Phase.generate],
-    )
+    @settings(_SETTINGS, max_examples=count)
     @given(case=asked)
     def send(case: Case) -> None:
-        answer = case.call(timeout=60)
-        fuzzed.requests[name] += 1
-        fuzzed.statuses[answer.status_code] += 1
+        answer = case.call(timeout=_TIMEOUT_S, session=session)
+        fuzzed.note(name, answer.status_code)
         case.validate_response(answer, checks=CHECKS)
 
-    send()
+    with requests.Session() as session:
+        send()
