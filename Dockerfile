@@ -31,7 +31,7 @@ LABEL org.opencontainers.image.title="OPD token engine" \
 # A volume takes over the owner of the folder that it is first mounted on.
 RUN echo 'opd:x:10001:10001::/nonexistent:/usr/sbin/nologin' >> /etc/passwd && \
     echo 'opd:x:10001:' >> /etc/group && \
-    install -d -o opd -g opd /keys/private /keys/public /keys/vault /passwords
+    install -d -o opd -g opd /keys/private /keys/public /keys/vault /keys/board /passwords
 COPY --from=build /opt/opd /opt/opd
 ENV PATH=/opt/opd/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
