@@ -15,7 +15,6 @@ from typing import Protocol, TypeVar
 
 import pytest
 from redis import Redis
-from testcontainers.core.container import DockerContainer
 
 from services.stack import KafkaServer, PostgresServer, ValkeyServer
 from services.stack.ports import LOOPBACK, free_ports
@@ -74,6 +73,8 @@ class Container:
         self, name: str, port: int, *, inside: int, url: str, probe: Callable[[str], None], changed: dict[str, str]
     ) -> None:
         """Start nothing yet; `{port}` in the URL and in what is `changed` of its environment is the port."""
+        from testcontainers.core.container import DockerContainer  # noqa: PLC0415  a third of a second
+
         service = compose.services()[name]
         environment = {**service.get("environment", {}), **changed}
         self.address = f"{LOOPBACK}:{port}"
