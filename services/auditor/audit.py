@@ -86,7 +86,9 @@ class PartitionAudit:
         self._log, self._partition, self._report = log, partition, report
         self._commands = log.read(Kind.COMMANDS, partition)
         self._events = Merge(log, Kind.EVENTS, partition, read_event, report)
-        self._letters = Merge(log, Kind.DEAD_LETTERS, partition, read_letter, report)
+        self._letters = Merge(
+            log, Kind.DEAD_LETTERS, partition, read_letter, report, begin=log.letters_begin(partition)
+        )
         self._departments: dict[bytes, Department] = {}
         self._names: dict[bytes, tuple[str, str]] = {}  # of the model's departments, by their digests
         self._nameless: dict[bytes, DepartmentState] = {}  # of a snapshot, until a command names them
@@ -211,7 +213,9 @@ class PartitionAudit:
 
     def _audit_unreadable(self, record: Record) -> None:
         letters = self._letters.take(record.offset, 1)
-        if not letters:
+        if not letters and self._letters.may_have_lost(record.offset):
+            self._report.expired += 1
+        elif not letters:
             self._breach(Invariant.I3, "an unreadable record without a dead letter", record)
         for letter in letters:
             self._check_letter(record, letter)

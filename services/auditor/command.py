@@ -102,6 +102,8 @@ def print_report(report: Report, console: Console) -> None:
         console.print(f"Partition {partition} was audited behind offset {offset}, from a snapshot.", soft_wrap=True)
     if report.repeats:
         console.print(f"{report.repeats:,} of them are repeats, the same to the byte.")
+    if report.expired:
+        console.print(f"{report.expired:,} more dead letters have expired; that they stood there is not proven.")
     if report.ahead:
         console.print(f"{report.ahead:,} more belong to commands that came after the audit's start.")
     for invariant in Invariant:

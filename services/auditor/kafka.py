@@ -133,12 +133,14 @@ class Ends(NamedTuple):
         partitions: how many each topic has.
         read_to: by topic and partition, where reading ends.
         commands: the ends of the commands once those of the other topics were known.
+        letters_begin: by partition, the first offset that the dead-letter topic still holds.
         deadline: on this machine's monotonic clock; until then decisions of commands before their end are waited for.
     """
 
     partitions: int
     read_to: dict[TopicPartition, int]
     commands: dict[TopicPartition, int]
+    letters_begin: dict[int, int]
     deadline: float
 
 
@@ -164,16 +166,18 @@ class KafkaLog:
     ) -> Self:
         """Take note of where the topics end: the commands first, so that what they caused is looked for behind."""
         topics = await check_topics(settings, timeout_s=max(1.0, wait_s))
-        log = cls(settings, loop, cleanup, Ends(topics[0].partitions, {}, {}, time.monotonic() + wait_s))
+        log = cls(settings, loop, cleanup, Ends(topics[0].partitions, {}, {}, {}, time.monotonic() + wait_s))
         consumer = await log._connect()
         try:
             commands = log._partitions_of(Kind.COMMANDS)
-            answers = [*log._partitions_of(Kind.EVENTS), *log._partitions_of(Kind.DEAD_LETTERS)]
-            beginnings = await consumer.beginning_offsets([*commands, *answers])
+            events, letters = log._partitions_of(Kind.EVENTS), log._partitions_of(Kind.DEAD_LETTERS)
+            beginnings = await consumer.beginning_offsets([*commands, *events])
             covered = {where: begin[where.partition].header.applied for where in commands if where.partition in begin}
             _refuse_a_trimmed_log(beginnings, covered)
+            begin_letters = await consumer.beginning_offsets(letters)
+            log.ends.letters_begin.update({where.partition: offset for where, offset in begin_letters.items()})
             log.ends.read_to.update(await consumer.end_offsets(commands))
-            log.ends.read_to.update(await consumer.end_offsets(answers))
+            log.ends.read_to.update(await consumer.end_offsets([*events, *letters]))
             log.ends.commands.update(await consumer.end_offsets(commands))
         finally:
             await consumer.stop()
@@ -200,6 +204,10 @@ class KafkaLog:
     def commands_end(self, partition: int) -> int:
         """Give the offset below which commands stood once the ends of the other topics were known."""
         return self.ends.commands[TopicPartition(self._settings.commands_topic, partition)]
+
+    def letters_begin(self, partition: int) -> int:
+        """Give the first offset that the dead-letter topic still holds: what stood before has expired."""
+        return self.ends.letters_begin[partition]
 
     async def _read_from_the_beginning(self, where: TopicPartition) -> AIOKafkaConsumer:
         consumer = await self._connect()

@@ -45,12 +45,22 @@ class Merge(Generic[Answer]):
     from record to record, but for repeats: those are compared with their first appearance, counted and left out.
     """
 
-    def __init__(
-        self, log: Log, kind: Kind, partition: int, read: Callable[[Record], Answer | None], report: Report
+    def __init__(  # noqa: PLR0913  what is read, how, and who is told
+        self,
+        log: Log,
+        kind: Kind,
+        partition: int,
+        read: Callable[[Record], Answer | None],
+        report: Report,
+        *,
+        begin: int = 0,
     ) -> None:
+        """`begin` is the first offset that the topic still holds."""
         self._log, self._kind, self._partition, self._report = log, kind, partition, report
         self._read: Callable[[Record], Answer | None] = read
         self._reader = log.read(kind, partition)
+        self._begin = begin
+        self._first_place: int | None = None
         self._head: Answer | None = None
         self._highest = (-1, 0)
         self._remembered: OrderedDict[tuple[int, int], Answer] = OrderedDict()
@@ -77,6 +87,10 @@ class Merge(Generic[Answer]):
             else:
                 self._stray(self._head)
             self._head = None
+
+    def may_have_lost(self, offset: int) -> bool:
+        """Say whether what the command at an offset caused may have expired: it was before all that is left."""
+        return self._begin > 0 and (self._first_place is None or offset < self._first_place)
 
     def finish(self, audited: int) -> None:
         """Read to the end, past the last audited command.
@@ -105,6 +119,8 @@ class Merge(Generic[Answer]):
                 self._refuse(record)
             elif answer.place > self._highest:
                 self._highest = answer.place
+                if self._first_place is None:
+                    self._first_place = answer.place[0]
                 self._remembered[answer.place] = answer
                 if len(self._remembered) > REMEMBERED:
                     self._remembered.popitem(last=False)

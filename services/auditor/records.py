@@ -59,3 +59,6 @@ class Log(Protocol):
 
         It lies at or above the last command that `read` gives: what is decided between the two is not audited.
         """
+
+    def letters_begin(self, partition: int) -> int:
+        """Give the first offset that the dead-letter topic still holds: what stood before has expired."""

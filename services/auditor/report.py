@@ -84,6 +84,7 @@ class Report:
         events: records read of the events topic, repeats included.
         repeats: events and dead letters that stood again, the same to the byte.
         dead_letters: records read of the dead-letter topic.
+        expired: unreadable records whose dead letters the topic does not hold any more.
         ahead: events and dead letters of commands that came after the audit's start: not audited.
         departments: streams seen.
         events_by_type: first appearances of `TokenConfirmed`, …
@@ -99,6 +100,7 @@ class Report:
     events: int = 0
     repeats: int = 0
     dead_letters: int = 0
+    expired: int = 0
     ahead: int = 0
     departments: int = 0
     partitions: int = 0
@@ -140,6 +142,7 @@ class Report:
             "events": self.events,
             "repeats": self.repeats,
             "dead_letters": self.dead_letters,
+            "expired": self.expired,
             "ahead": self.ahead,
             "events_by_type": dict(sorted(self.events_by_type.items())),
             "invariants": {

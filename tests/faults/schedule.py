@@ -204,6 +204,11 @@ class Topics:
         records = self._world.broker.log_of(place).records
         return MemoryReader([_record(place, record) for record in records if record.key != FOREIGN])
 
+    def letters_begin(self, partition: int) -> int:
+        """Nothing expires here."""
+        del partition
+        return 0
+
     def commands_end(self, partition: int) -> int:
         """Give the end of the commands."""
         return self._world.broker.log_of(self._world.command_places[partition]).end

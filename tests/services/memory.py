@@ -29,15 +29,23 @@ class MemoryReader:
 
 @dataclass
 class MemoryEngine:
-    """Decides each record as it comes; `topics` may be tampered with before it is audited."""
+    """Decides each record as it comes; `topics` may be tampered with before it is audited.
+
+    Attributes:
+        expired: how many dead letters a partition that holds none has had.
+    """
 
     partitions: int = 2
     timestamp_ms: int = NOON_MS
     model: Model = field(default_factory=Model)
     topics: defaultdict[tuple[Kind, int], list[Record]] = field(default_factory=lambda: defaultdict(list))
+    expired: int = 0
 
     def read(self, kind: Kind, partition: int) -> MemoryReader:
         return MemoryReader(self.topics[kind, partition])
+
+    def letters_begin(self, partition: int) -> int:
+        return min((record.offset for record in self.topics[Kind.DEAD_LETTERS, partition]), default=self.expired)
 
     def commands_end(self, partition: int) -> int:
         return len(self.topics[Kind.COMMANDS, partition])

@@ -433,8 +433,29 @@ class MovingLog:
         ends = {Kind.COMMANDS: self.commands, Kind.EVENTS: self.events, Kind.DEAD_LETTERS: len(topic)}
         return MovingReader(topic, ends[kind])
 
+    def letters_begin(self, partition: int) -> int:
+        return self.clinic.letters_begin(partition)
+
     def commands_end(self, partition: int) -> int:
         return self.clinic.commands_end(partition)
+
+
+def test_dead_letters_that_expired_are_counted_and_not_asked_for(clinic: Clinic) -> None:
+    records(clinic, Kind.DEAD_LETTERS).clear()
+    clinic.expired = 1
+    report = audit(clinic)
+    assert report.holds, report.breaches
+    assert report.expired == report.as_json()["expired"] == report.unreadable == 1
+
+
+def test_a_dead_letter_lost_behind_one_that_is_there_has_not_expired(clinic: Clinic) -> None:
+    for rubbish in (b"rubbish", b"more rubbish", b"and more"):
+        clinic.take(KEY, rubbish)
+    del records(clinic, Kind.DEAD_LETTERS)[2]
+    del records(clinic, Kind.DEAD_LETTERS)[0]
+    report = audit(clinic)
+    assert report.expired == 1
+    assert report.broken == {Invariant.I3: 1}
 
 
 def test_decisions_on_their_way_are_waited_for(clinic: Clinic) -> None:

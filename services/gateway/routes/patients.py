@@ -11,11 +11,12 @@ from services.gateway.parts import TheParts
 from services.gateway.patients import patient_of, vault_of
 from services.gateway.permissions import Action
 from services.gateway.problems import PATIENT_UNKNOWN, Problem
+from services.gateway.quick import QuickRoute
 from services.gateway.requests import body
 from services.gateway.shapes import ContactBody, Erased, KnownContact
 from services.vault.contact import Contact, PatientNumber
 
-router = APIRouter(tags=["patients"])
+router = APIRouter(tags=["patients"], route_class=QuickRoute)
 
 PatientIdHead = Annotated[PatientId | None, Header(description="Whose; a header, for addresses are logged.")]
 PatientNumberHead = Annotated[
