@@ -24,6 +24,9 @@ from services.settings import Settings
 _log = structlog.stdlib.get_logger(__name__)
 
 DEFAULT_PARTITIONS = 4
+# A record that is acknowledged stands on so many brokers, where there are as many copies as to lose one.
+REPLICAS_TO_SPARE = 3
+MIN_INSYNC_REPLICAS = 2
 EVENTS_MESSAGE_BYTES = 1_000_000  # what Kafka's own default takes, and a little more than the allocator's batches
 DEAD_LETTER_HEADERS_BYTES = 4096
 
@@ -173,11 +176,18 @@ async def _partition_counts(admin: AIOKafkaAdminClient, settings: Settings) -> d
     return {name: there[name] for name in _by_name(settings) if name in there}
 
 
+async def _copies(admin: AIOKafkaAdminClient) -> dict[str, int]:
+    """How many brokers keep each topic's least kept partition."""
+    there = await admin.describe_topics()
+    return {topic["topic"]: min(len(partition["replicas"]) for partition in topic["partitions"]) for topic in there}
+
+
 async def _create(
     admin: AIOKafkaAdminClient, settings: Settings, names: Sequence[str], partitions: int, replication_factor: int
 ) -> None:
     by_name = _by_name(settings)
-    new = [NewTopic(name, partitions, replication_factor, topic_configs=by_name[name].config) for name in names]
+    safe = {"min.insync.replicas": str(MIN_INSYNC_REPLICAS)} if replication_factor >= REPLICAS_TO_SPARE else {}
+    new = [NewTopic(name, partitions, replication_factor, topic_configs=by_name[name].config | safe) for name in names]
     answer = await admin.create_topics(new)
     for name, code, message in answer.topic_errors:
         if code not in (0, TopicAlreadyExistsError.errno):
@@ -207,11 +217,11 @@ async def _checked(
     for name in (settings.commands_topic, settings.events_topic):
         _refuse_loss(name, configs[name])
     _refuse_small_events(settings.events_topic, configs[settings.events_topic])
-    notes = {
-        settings.commands_topic: _timestamp_notes(configs[settings.commands_topic]),
-        settings.dead_letters_topic: _size_notes(settings.dead_letters_topic, configs[settings.dead_letters_topic]),
-    }
-    return [TopicState(name, count, name in created, notes.get(name, ())) for name, count in found.items()]
+    copies = await _copies(admin)
+    notes = {name: loss_notes(name, configs[name], copies[name]) for name in found}
+    notes[settings.commands_topic] += _timestamp_notes(configs[settings.commands_topic])
+    notes[settings.dead_letters_topic] += _size_notes(settings.dead_letters_topic, configs[settings.dead_letters_topic])
+    return [TopicState(name, count, name in created, notes[name]) for name, count in found.items()]
 
 
 def _refuse_misfits(found: Mapping[str, int], partitions: int) -> None:
@@ -241,6 +251,14 @@ def _refuse_small_events(name: str, config: Mapping[str, str]) -> None:
             f"{name} takes {largest} bytes at once: events come in batches of up to {EVENTS_MESSAGE_BYTES}\n"
             f"try: {_altered(name, f'max.message.bytes={wanted}')}"
         )
+
+
+def loss_notes(name: str, config: Mapping[str, str], copies: int) -> tuple[str, ...]:
+    """Give what may be lost with one broker, though others could have it."""
+    if copies < REPLICAS_TO_SPARE or int(config["min.insync.replicas"]) >= MIN_INSYNC_REPLICAS:
+        return ()
+    mended = _altered(name, f"min.insync.replicas={MIN_INSYNC_REPLICAS}")
+    return (f"what is acknowledged may stand on one of its {copies} brokers alone; try: {mended}",)
 
 
 def _size_notes(name: str, config: Mapping[str, str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from schemas import topics as contract
 from services.settings import Settings
 from services.stack.ports import free_ports
-from services.topics import TopicError, TopicState, check_topics, ensure_topics
+from services.topics import TopicError, TopicState, check_topics, ensure_topics, loss_notes
 from tests.console import opd
 
 FITTING = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
@@ -144,3 +144,12 @@ def test_the_command_shows_what_it_did(settings: Settings) -> None:
         "created": False,
         "notes": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("copies", "least", "is_noted"), [(1, "1", False), (2, "1", False), (3, "1", True), (3, "2", False)]
+)
+def test_copies_that_do_not_count_are_noted(copies: int, least: str, is_noted: bool) -> None:
+    notes = loss_notes("commands", {"min.insync.replicas": least}, copies)
+    assert bool(notes) == is_noted
+    assert all("--topic commands --add-config min.insync.replicas=2" in note for note in notes)
