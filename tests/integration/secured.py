@@ -44,10 +44,10 @@ def documented_users() -> dict[str, Allowed]:
     return {user: Allowed(*(set(re.findall(r"\w+", cell)) for cell in cells.split("|"))) for user, cells in rows}
 
 
-def documented_redis_user(password: str) -> list[str]:
-    """The command that makes the user of Redis, word by word."""
-    (line,) = (line for line in OPERATIONS.read_text().splitlines() if line.startswith("ACL SETUSER opd "))
-    return line.replace("PASSWORD", password).split()
+def documented_redis_users(password: str) -> list[list[str]]:
+    """The commands that make the users of Redis, word by word."""
+    lines = [line for line in OPERATIONS.read_text().splitlines() if line.startswith("ACL SETUSER opd")]
+    return [line.replace("PASSWORD", password).split() for line in lines]
 
 
 class Secured(NamedTuple):
@@ -111,6 +111,7 @@ def secured_servers(folder: Path, redis_binary: str | None) -> Iterator[Secured]
         flags = {
             user: {**shared, "kafka_username": user, "kafka_password_file": str(passwords[user])} for user in users
         }
+        flags["opd-gateway"]["redis_url"] = redis[1].replace("opd@", "opd-gateway@")
         yield Secured(names, flags, certificates, redis[0], postgres[0])
 
 
@@ -175,7 +176,8 @@ def _redis(
             port = int(server.url.rpartition(":")[2].partition("/")[0])
             tls_port = cleanup.enter_context(tls_in_front_of(port, certificates))
         with Redis.from_url(server.url) as redis:
-            redis.execute_command(*documented_redis_user(password))
+            for words in documented_redis_users(password):
+                redis.execute_command(*words)
         yield server, f"rediss://opd@{LOOPBACK}:{tls_port}/0"
 
 

@@ -1,12 +1,14 @@
 """A whole system behind TLS, passwords and access lists, each service with the rights of docs/operations.md alone."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 from redis import Redis
@@ -36,8 +38,14 @@ TODAY = datetime.now(UTC).date().isoformat()
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     with secured_servers(tmp_path_factory.mktemp("secured"), REDIS_SERVER) as servers:
-        asyncio.run(ensure_topics(servers.settings("opd-topics"), partitions=PARTITIONS))
+        run(ensure_topics(servers.settings("opd-topics"), partitions=PARTITIONS))
         yield servers
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run it as the services do; asyncio's own loop warns of TLS connections that were not yet told good-bye."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(coroutine)
 
 
 def secrets_of(secured: Secured) -> list[str]:
@@ -50,7 +58,8 @@ def test_a_day_goes_through_with_the_documented_rights_and_no_secret_is_told(
 ) -> None:
     with ExitStack() as cleanup:
         services = [
-            Running(name, secured.said_to(f"opd-{name}"), tmp_path) for name in ("allocator", "history", "gateway")
+            Running(name, secured.said_to(f"opd-{name}").model_copy(update={"rate_limits": "on"}), tmp_path)
+            for name in ("allocator", "history", "gateway")
         ]
         for service in services:
             cleanup.callback(service.stop)
@@ -58,7 +67,7 @@ def test_a_day_goes_through_with_the_documented_rights_and_no_secret_is_told(
         for service in services:
             service.wait()
         day = Day(seed=1, day=TODAY, doctors=3, patients=30, departments=2, facility_id="blr1", run="secured")
-        played = asyncio.run(play(day, secured.settings("opd-simulate")))
+        played = run(play(day, secured.settings("opd-simulate")))
         assert played.dead_letters > 0
 
         letters = secured.settings("opd-dead-letters")
@@ -90,6 +99,9 @@ def a_token_is_booked(gateway: Running) -> int:
     booked = gateway.http.post("/tokens", json=pool)
     assert booked.status_code == 201
     position = booked.headers["OPD-Position"]
+    metrics = gateway.http.get("/metrics").text
+    assert "opd_rate_limit_failures_total 0.0" in metrics, "Redis lets the gateway count requests"
+    assert "RateLimit" in booked.headers
     token = gateway.http.get(booked.headers["location"], headers={"OPD-Position": position}).json()
     assert token["status"] == "CONFIRMED"
     return int(position.partition("-")[0])
@@ -111,7 +123,7 @@ def test_kafka_lets_nobody_else_in_and_is_no_other_one(
     files = {"OTHER_CA": str(secured.certificates.other_ca), "WRONG": str(wrong)}
     settings = secured.settings("opd-allocator", **{name: files.get(value, value) for name, value in flags.items()})
     with pytest.raises(TopicError) as refused:
-        asyncio.run(check_topics(settings))
+        run(check_topics(settings))
     assert because in str(refused.value).lower()
     assert "canary" not in str(refused.value)
 
@@ -120,7 +132,7 @@ def test_kafka_lets_nobody_else_in_and_is_no_other_one(
 def test_a_user_of_kafka_may_read_and_write_no_other_topic(user: str, secured: Secured) -> None:
     settings, allowed = secured.settings(user), documented_users()[user]
     topics = [settings.commands_topic, settings.events_topic, settings.dead_letters_topic]
-    readable, writable = asyncio.run(_what_it_may(settings, topics))
+    readable, writable = run(_what_it_may(settings, topics))
     rights = dict(zip(topics, allowed, strict=False))
     assert readable == {topic for topic in topics if "Read" in rights[topic]}
     assert writable <= {topic for topic in topics if "Write" in rights[topic]}
@@ -168,17 +180,17 @@ def test_redis_lets_nobody_else_in_and_is_no_other_one(secured: Secured) -> None
             await redis.aclose()
 
     with pytest.raises(AuthenticationError):
-        asyncio.run(ping(url.replace("opd:", "opd:x", 1)))
+        run(ping(url.replace("opd:", "opd:x", 1)))
     with pytest.raises(NotConnected, match="certificate"):
-        asyncio.run(ping(url.replace(str(secured.certificates.ca), str(secured.certificates.other_ca))))
+        run(ping(url.replace(str(secured.certificates.ca), str(secured.certificates.other_ca))))
 
 
 def test_postgres_lets_nobody_else_in_and_is_no_other_one(secured: Secured) -> None:
     url = secured.settings("opd-history").postgres_url
 
-    asyncio.run(wait_for_postgres(url, timeout_s=0))
+    run(wait_for_postgres(url, timeout_s=0))
     with pytest.raises(NoPostgres, match="password authentication failed"):
-        asyncio.run(wait_for_postgres(secured.postgres_in_plain.replace("opd@", "opd:x@"), timeout_s=0))
+        run(wait_for_postgres(secured.postgres_in_plain.replace("opd@", "opd:x@"), timeout_s=0))
     other = url.replace(str(secured.certificates.ca), str(secured.certificates.other_ca))
     with pytest.raises(NoPostgres, match="certificate"):
-        asyncio.run(wait_for_postgres(other, timeout_s=0))
+        run(wait_for_postgres(other, timeout_s=0))
