@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage mutation lint up bench bench-check campaign estimates simulate-faults fuzz fuzz-http
+.PHONY: help install demo test screens coverage mutation lint up bench bench-check campaign estimates simulate-faults fuzz fuzz-http
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,13 @@ demo: $(READY) ## a simulated day through the real system, shown live and audite
 
 test: $(READY) ## every test; needs no server of yours
 	@$(BIN)/python -m services.stack
+	@$(BIN)/python -m tests.screens.chromium
 	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(OPTIONS)
+
+screens: $(READY) ## look at every page: docs/screens/ made anew
+	@$(BIN)/python -m services.stack
+	@$(BIN)/python -m tests.screens.chromium
+	@$(BIN)/python -m tests.screens
 
 simulate-faults: $(READY) ## 20,000 simulated schedules of faults; OPTIONS=FIRST:LAST, ="FIRST:LAST redis" on a real one, or =SEED with its story
 	@$(BIN)/python -m tests.faults $(or $(OPTIONS),0:20000)

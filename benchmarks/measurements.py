@@ -8,6 +8,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.bench import Bench, Options
+from benchmarks.board import BOARD
 from benchmarks.drains import DRAINS
 from benchmarks.killed import KILLED
 from benchmarks.latency import LATENCY
@@ -16,7 +17,7 @@ from benchmarks.measurement import Measurement
 from benchmarks.memory import MEMORY
 from benchmarks.report import machine
 
-MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, LATENCY, KILLED, MEMORY, LONG)
+MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, LATENCY, KILLED, MEMORY, BOARD, LONG)
 
 
 def run(options: Options, measurements: Iterable[Measurement]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ async def states(channels: Sequence[Channel], last_id: str | None = None) -> Asy
         while True:
             news.clear()
             for number, channel in enumerate(channels):
-                if channel.digest != given[number]:
+                if channel.digest not in {"", given[number]}:
                     given[number] = channel.digest
                     yield b"id: %b\ndata: %b\n\n" % ("-".join(given).encode(), channel.chunk)
             await news.wait()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from schemas.words import Source
 
-NEXT_SHOWN = 3
+NEXT_SHOWN = 10
 _CLASS = {source: number for number, source in enumerate(Source)}
 _SEATED = frozenset({"CONFIRMED", "CHECKED_IN", "CALLED", "COMPLETED"})
 

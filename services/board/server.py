@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import resource
 import signal
+from contextlib import suppress
 
 import httpx
 import uvicorn
@@ -29,11 +31,19 @@ def run_board(settings: Settings) -> None:
         OpdError: it cannot begin.
     """
     keys, rooms = keys_of(settings), read_rooms(settings.board_rooms)
+    _let_many_connect()
     # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings, keys, rooms))
+
+
+def _let_many_connect() -> None:
+    """Allow as many connections as the machine lets a process have: what it begins with is often 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS says "unlimited" and takes less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _run(settings: Settings, keys: Keys, rooms: Rooms) -> None:

@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from rich.progress import Progress as Bars
 from services.auditor.command import print_report
 from services.auditor.kafka import audit_topics
 from services.auditor.report import Report as Audit
+from services.board.addresses import hall
 from services.demo import report as reports
 from services.demo.figures import Figures
 from services.demo.place import Place
@@ -61,6 +63,7 @@ def demo(  # noqa: PLR0913  each is a flag
     report: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Write report.json and report.txt there.")
     ] = DEFAULT_FOLDER / "demo",
+    open_hall: Annotated[bool, typer.Option("--open", help="Open the hall's display in a browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="No live view; one JSON object at the end.")] = False,
 ) -> None:
     """Play a simulated day through the whole system, show it live, and prove that nothing went wrong.
@@ -82,7 +85,7 @@ def demo(  # noqa: PLR0913  each is a flag
     reports.prepare(report)
     try:
         with _signals_interrupt():
-            outcome = _play_and_audit(place, settings, day, speed, live=not as_json)
+            outcome = _play_and_audit(place, settings, day, speed, live=not as_json, open_hall=open_hall)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; nothing is left running\n")
         raise
@@ -132,7 +135,9 @@ def _day(seed: int, doctors: int, patients: int, departments: int, run: str) -> 
         raise typer.BadParameter(str(error)) from None
 
 
-def _play_and_audit(place: Place, settings: Settings, day: Day, speed: float, *, live: bool) -> Outcome:
+def _play_and_audit(  # noqa: PLR0913  what the user may choose
+    place: Place, settings: Settings, day: Day, speed: float, *, live: bool, open_hall: bool
+) -> Outcome:
     console = Console(stderr=True, highlight=False)
     console.print(
         f"A day of {day.doctors:,} doctors and {day.patients:,} patients in {day.departments} departments, "
@@ -140,11 +145,20 @@ def _play_and_audit(place: Place, settings: Settings, day: Day, speed: float, *,
         soft_wrap=True,
     )
     with place.system(settings, Progress()) as system:
+        _show_the_hall(system, day, console, open_it=open_hall)
         with watching(console, day.day, _TITLE, live=live) as watch:
             played = _play(system, day, speed, watch.take)
         audit = _audit(system.settings, console)
         place.keep = place.keep or not audit.holds
     return Outcome(played, Figures.of(watch.board), audit)
+
+
+def _show_the_hall(system: System, day: Day, console: Console, *, open_it: bool) -> None:
+    departments = [plan.department_id for plan in day.plan()]
+    address = hall(system.http["board"], day.facility_id, departments, day.day)
+    console.print(f"The hall's display: {address}", soft_wrap=True)
+    if open_it and not webbrowser.open(address):
+        console.print("There is no browser here to open it in.")
 
 
 def _play(system: System, day: Day, speed: float, onlooker: Onlooker) -> Summary:

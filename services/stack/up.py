@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from services.board.addresses import start_page
 from services.settings import Settings, without_password
+from services.simulator.day import Day
 from services.stack.progress import Progress
 from services.stack.stack import Stack
 from services.stack.state import DEFAULT_FOLDER
@@ -86,9 +88,10 @@ def _show(system: System, folder: Path) -> None:
     console.print(f"  export {servers} OPD_POSTGRES_URL={shlex.quote(postgres)}", soft_wrap=True)
     console.print("  opd simulate    plays a seeded day into it")
     console.print("  opd verify      proves that nothing went wrong")
-    console.print(
-        f"\nIn a browser: {system.http['gateway']}/docs shows what there is to ask over HTTP, and tries it.\n"
-    )
+    console.print("\nIn a browser:")
+    page = start_page(system.http["board"], Day.facility_id, settings)
+    console.print(f"  {page}\n    leads to all pages: hall, kiosk, desk, doctors' rooms", soft_wrap=True)
+    console.print(f"  {system.http['gateway']}/docs\n    shows what there is to ask over HTTP, and tries it\n")
     console.print("Stop it with Ctrl-C; the next `opd up` here goes on where this one ended.")
     warning = "A development stack: no passwords, no encryption, one copy of the data. Not for a hospital."
     console.print(Panel(warning, title="Warning", expand=False))

@@ -55,6 +55,16 @@ def test_who_comes_back_with_the_state_is_not_given_it_again_not_even_by_another
     asyncio.run(run())
 
 
+def test_who_comes_back_to_a_board_that_knows_nothing_yet_is_given_nothing_yet() -> None:
+    async def run() -> None:
+        channel = Channel()
+        assert await _is_silent(states([channel], "0123456789abcdef"))
+        channel.publish({"now": 1})
+        assert (await _next(states([channel], "0123456789abcdef")))[1] == {"now": 1}
+
+    asyncio.run(run())
+
+
 def test_several_channels_share_a_stream_and_its_id_tells_of_each() -> None:
     async def run() -> None:
         channels = [Channel(), Channel()]

@@ -88,9 +88,15 @@ def keys(settings: Settings) -> list[bytes]:
 def test_a_day_on_servers_of_its_own_holds_and_leaves_nothing_but_the_report(
     tmp_path: Path, temporary: Path, mark: dict[str, str]
 ) -> None:
-    done = opd("demo", "--json", *SMALL, f"--report={tmp_path / 'report'}", timeout_s=120, **mark)
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    words = ("demo", "--json", "--open", *SMALL, f"--report={tmp_path / 'report'}")
+    done = opd(*words, timeout_s=120, BROWSER=f"{browser}", **mark)
 
     assert done.returncode == 0, done.stderr
+    assert f"The hall's display: {opened.read_text()}" in done.stderr
+    assert "/hall?facility=demo-" in opened.read_text()
     assert "\x1b" not in done.stdout + done.stderr
     said = json.loads(done.stdout)
     assert said == json.loads((tmp_path / "report" / "report.json").read_text())

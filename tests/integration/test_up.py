@@ -130,7 +130,7 @@ def test_named_servers_are_used_and_not_stopped(
     words = [f"--{server}={address}" for server, address in named.items()]
     running = up(*words, "--allocators=2", **environment(settings))
     assert {server: running.described[server] for server in named} == named
-    assert running.described["pids"].keys() == {"allocator", "allocator-2", "history", "gateway"}
+    assert running.described["pids"].keys() == {"allocator", "allocator-2", "history", "gateway", "board"}
     assert running.end(signal.SIGTERM) == 0
     probe_kafka(kafka_server.address)
     probe_redis(valkey_server.url)
@@ -169,6 +169,7 @@ def test_a_person_is_shown_addresses_the_next_steps_and_a_warning(
         "opd simulate",
         "opd verify",
         "/docs",
+        "/?facility=blr1#token=",
         "Ctrl-C",
     ):
         assert wanted in shown

@@ -65,11 +65,14 @@ def browser(board: RunningBoard) -> Iterator[Browser]:
 
 @pytest.fixture
 def look(browser: Browser, board: RunningBoard) -> Iterator[Look]:
-    """Open a page in a browser of its own; at the end none may have complained, or asked anybody but the board."""
+    """Open a page in a browser of its own; at the end none may have complained, or asked anybody but the board.
+
+    Browsers complain of every refusal, too: `expecting` is what a test brings about on purpose.
+    """
     complaints: list[str] = []
     with ExitStack() as stack:
 
-        def open_page(url: str, *, bad_network: bool = False, **options: Any) -> Page:
+        def open_page(url: str, *, expecting: str = "nothing", **options: Any) -> Page:
             context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
             stack.callback(context.close)
             context.set_default_timeout(SEEN_WITHIN_MS)
@@ -78,7 +81,7 @@ def look(browser: Browser, board: RunningBoard) -> Iterator[Look]:
             page.on("request", lambda each: _note_foreign(each.url, board.url, complaints))
 
             def note(message: Any) -> None:
-                if message.type == "error" and not (bad_network and "net::ERR_" in message.text):
+                if message.type == "error" and expecting not in message.text:
                     complaints.append(f"{page.url}: {message.text}")
 
             page.on("console", note)

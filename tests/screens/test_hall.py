@@ -93,7 +93,7 @@ def test_a_screen_says_that_it_is_stale_and_recovers_by_itself(board: RunningBoa
     for _ in range(2):
         hospital.act(hospital.book("cardiology"), "check-in")
     hospital.call("cardiology", doctor)
-    hall = look(board.page("hall", hospital), bad_network=True)
+    hall = look(board.page("hall", hospital), expecting="net::ERR_")
     now, stale = hall.locator("li .now b"), hall.locator(".stale")
     expect(now).to_have_text("1")
     expect(stale).to_have_count(0)

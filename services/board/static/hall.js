@@ -138,7 +138,7 @@ function fitting() {
 }
 
 function draw() {
-  const doctors = [...days.values()].flatMap(doctorsOf);
+  const doctors = departments.flatMap((each) => (days.has(each) ? doctorsOf(days.get(each)) : []));
   const fits = fitting();
   const pages = Math.max(1, Math.ceil(doctors.length / fits));
   page %= pages;

@@ -1,0 +1,156 @@
+"""What the staff looks at: desk and doctor's room."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.screens.board import RunningBoard
+from tests.screens.conftest import Look
+from tests.screens.hospital import NAMES, SLOTS
+
+
+def _press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def _book(desk: Page, patient: str) -> None:
+    _press(desk, "Escape", "b")
+    desk.keyboard.type(patient)
+    _press(desk, "Enter")
+
+
+def test_a_receptionist_books_until_full_by_keyboard_alone_and_another_one_sees_it(
+    board: RunningBoard, look: Look
+) -> None:
+    hospital = board.hospital()
+    hospital.register("cardiology", NAMES[:1], capacity=2)
+    mine, theirs = (look(board.page("desk", hospital, role="reception"), expecting="status of 409") for _ in range(2))
+    hall = look(board.page("hall", hospital))
+    said, rows = mine.locator(".outcomes li").first, theirs.locator("tbody tr")
+    expect(theirs.locator(".pools button").first).to_contain_text("Seats 0/2")
+    expect(mine.locator("input[name=patient_id]")).to_be_enabled()
+    for number, outcome in enumerate(
+        ("1: a seat with Dr Asha Rao", "2: a seat with Dr Asha Rao", "3: waits as number 1"), 1
+    ):
+        _book(mine, f"p{number}")
+        expect(said).to_have_text(outcome)
+        expect(rows).to_have_count(number)
+    expect(theirs.locator(".pools button").first).to_contain_text("Seats 2/2")
+    _book(mine, "p1")
+    expect(said).to_have_text("Not done: The patient has a token for this time already.")
+
+    # The second receptionist checks one in; the first makes the third an emergency, by keys.
+    theirs.locator("tbody tr").nth(1).focus()
+    _press(theirs, "c")
+    expect(theirs.locator(".outcomes li").first).to_have_text("2: is here")
+    expect(mine.locator("tbody tr").nth(1)).to_contain_text("Here")
+    expect(hall.locator("li .next b")).to_have_text("2")
+    _press(mine, "Escape", "ArrowDown", "ArrowDown", "ArrowDown", "e")
+    expect(mine.get_by_role("dialog")).to_contain_text("Make token 3 an emergency?")
+    _press(mine, "Tab", "Enter")
+    expect(said).to_have_text("3: a seat with Dr Asha Rao")
+    expect(theirs.locator("tbody tr").nth(0)).to_contain_text("Waiting 1")
+
+    # It is kept where nobody says yes.
+    _press(mine, "x")
+    expect(mine.get_by_role("dialog")).to_contain_text("Cancel token 3?")
+    _press(mine, "Escape")
+    expect(mine.get_by_role("dialog")).to_have_count(0)
+    _press(mine, "x", "Tab", "Enter")
+    expect(said).to_have_text("3: cancelled")
+    expect(theirs.locator("tbody tr").nth(0)).to_contain_text("Booked")
+
+
+def test_seats_are_raised_and_a_slot_is_closed(board: RunningBoard, look: Look) -> None:
+    hospital = board.hospital()
+    hospital.register("cardiology", NAMES[:1], capacity=1)
+    for _ in range(3):
+        hospital.book("cardiology")
+    desk = look(board.page("desk", hospital, role="reception"))
+    said = desk.locator(".outcomes li").first
+    seats = desk.get_by_label("Seats of Dr Asha Rao")
+    seats.fill("2")
+    seats.press("Enter")
+    expect(said).to_have_text("Dr Asha Rao: 2 seats")
+    expect(desk.locator("tbody tr").nth(1)).to_contain_text("Booked")
+    desk.get_by_role("button", name="Close this time").click()
+    expect(desk.get_by_role("dialog")).to_contain_text(f"Close {SLOTS[0]}? Nobody gets a seat any more, and 1 who wait")
+    desk.get_by_role("dialog").get_by_role("button", name="Close this time").click()
+    expect(said).to_have_text(f"{SLOTS[0]} is closed")
+    expect(desk.locator(".pools button").first).to_contain_text("Closed")
+    expect(desk.locator(".pools [aria-pressed=true]")).to_contain_text(SLOTS[1])
+
+
+def test_a_patient_is_found_and_given_a_link(board: RunningBoard, look: Look) -> None:
+    hospital = board.hospital()
+    hospital.register("cardiology", NAMES[:1], capacity=40)
+    tokens = [hospital.book("cardiology") for _ in range(12)]
+    desk = look(board.page("desk", hospital, role="reception"))
+    expect(desk.locator("tbody tr")).to_have_count(12)
+    desk.keyboard.press("f")
+    desk.keyboard.type(tokens[7]["patient_id"])
+    expect(desk.locator("tbody tr")).to_have_count(1)
+    desk.get_by_role("button", name="Link").click()
+    expect(desk.get_by_role("dialog").get_by_role("link")).to_have_attribute("href", board.link(tokens[7]["token_id"]))
+
+
+def test_a_doctor_calls_completes_skips_and_leaves(board: RunningBoard, look: Look) -> None:
+    hospital = board.hospital()
+    doctor, _ = hospital.register("cardiology", NAMES[:2], capacity=4)
+    for _ in range(4):
+        hospital.act(hospital.book("cardiology", doctor_id=doctor), "check-in")
+    room = look(board.page("room", hospital, role="doctor", doctor_id=doctor))
+    called, said = room.locator(".calling .big"), room.locator(".outcome")
+    expect(room.locator(".queue li")).to_have_text(["1", "2", "3", "4"])
+    room.keyboard.press("n")
+    expect(called).to_have_text("1")
+    room.keyboard.press("d")
+    expect(said).to_have_text("1: done")
+    expect(room.locator(".nobody")).to_be_visible()
+    room.get_by_role("button", name="Call next").click()
+    expect(called).to_have_text("2")
+    room.keyboard.press("s")
+    expect(said).to_have_text("2: did not come")
+    expect(room.locator(".queue li")).to_have_text(["3", "4"])
+    room.get_by_role("button", name="Away for this time").click()
+    room.get_by_role("dialog").get_by_role("button", name="Away for this time").click()
+    expect(said).to_have_text("You are away.")
+    expect(room.locator(".slots [aria-pressed=true]")).to_contain_text("Away")
+    room.get_by_role("button", name="Back for this time").click()
+    expect(said).to_have_text("You are back.")
+    room.get_by_role("button", name="Away for the day").click()
+    room.keyboard.press("Tab")
+    room.keyboard.press("Enter")
+    expect(room.get_by_role("button", name="Back for the day")).to_be_visible()
+    expect(room.locator(".slots button", has_text="Away")).to_have_count(3)
+
+
+def test_who_is_not_signed_in_is_shown_the_door_and_nothing_else(board: RunningBoard, look: Look) -> None:
+    hospital = board.hospital()
+    hospital.register("cardiology", NAMES[:1])
+    for name in ("desk", "room", "kiosk", "operations", ""):
+        page = look(board.page(name, hospital))
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert board.http.get("/api/tokens?facility_id=blr1").status_code == 401, "not in the board's own name"
+    signed_in = look(board.page("desk", hospital, role="reception"))
+    expect(signed_in.get_by_role("heading", name="Desk")).to_be_visible()
+    assert "token" not in signed_in.url
+    signed_in.reload()
+    expect(signed_in.get_by_role("heading", name="Desk")).to_be_visible()
+    signed_in.get_by_role("button", name="Sign out").click()
+    expect(signed_in.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_the_start_page_leads_to_the_others(board: RunningBoard, look: Look) -> None:
+    hospital = board.hospital()
+    for department in ("cardiology", "dermatology"):
+        hospital.register(department, NAMES[:1])
+    start = look(board.page("", hospital, role="admin"))
+    links = start.get_by_role("link")
+    expect(links).to_have_count(2 + 2 * 4)
+    expect(start.get_by_role("link", name="Hall, all departments")).to_have_attribute(
+        "href", re.compile("department=cardiology&department=dermatology")
+    )
+    start.get_by_role("link", name="Desk").first.click()
+    expect(start.get_by_role("heading", name="Desk")).to_be_visible()
