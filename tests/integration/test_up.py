@@ -91,7 +91,15 @@ def test_it_describes_what_runs_and_stops_it_on_sigterm_and_keeps_the_state(up: 
     running = up("--partitions=2")
     assert json.loads((state / "stack.json").read_text()) == running.described
     assert running.described.keys() == {"kafka", "redis", "postgres", "gateway", "board", "pids"}
-    assert running.described["pids"].keys() == {"kafka", "redis", "postgres", "allocator", "history", "gateway", "board"}
+    assert running.described["pids"].keys() == {
+        "kafka",
+        "redis",
+        "postgres",
+        "allocator",
+        "history",
+        "gateway",
+        "board",
+    }
     probe_kafka(running.described["kafka"])
     probe_redis(running.described["redis"])
     probe_postgres(running.described["postgres"])
