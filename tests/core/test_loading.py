@@ -49,6 +49,7 @@ def a_department_with_keys(owned: str) -> None:
         (9, OWNED - 1, Refused({}, Superseded, "5")),
         (9, OWNED, Refused({"generation": None}, Unfenced, "-1")),
         (9, OWNED, Refused({"version": "0"}, OtherVersion, "0")),
+        (9, None, Refused({"version": "0", "generation": None}, OtherVersion, "0")),
         (APPLIED, OWNED, Refused({}, Rewind, "7")),
         (APPLIED, None, Refused({}, Rewind, "7")),
         (9, None, Refused({"clearing": "somebody's"}, Rewind, "7")),
@@ -129,8 +130,10 @@ def test_a_state_that_stands_nowhere_may_be_replaced_by_an_older_one(owned: str)
 
 def test_an_empty_redis_takes_a_saved_state(every_redis: str) -> None:
     async def ask(store: SlotStore, redis: Redis) -> None:
-        await Loading(redis, 0, offset=APPLIED).load([], b"saved")
+        await Loading(redis, 0, offset=APPLIED).load([a_saved_state("s", "one")], b"saved")
         assert await store.fence(OWNED) == Marks(APPLIED, b"saved", half_written=False)
+        found = await StoredPartition(redis, 0).read("h/s", indexes=True)
+        assert (found.state, found.faults) == (a_saved_state("s", "one"), [])
 
     with_store(every_redis, ask)
 

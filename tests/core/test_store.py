@@ -95,6 +95,9 @@ def test_an_empty_redis_has_applied_nothing(every_redis: str) -> None:
         assert await StoredPartition(redis, 0).marks() == Marks(NOTHING_APPLIED, b"", half_written=False)
         assert await store.fence(0) == Marks(NOTHING_APPLIED, b"", half_written=False)
         await store.check(generation=0, expected=NOTHING_APPLIED)
+        await store.fence(2)
+        with pytest.raises(Superseded, match="found 2"):
+            await store.fence(1)
 
     with_store(every_redis, ask)
 
@@ -278,6 +281,9 @@ def test_an_operator_marks_a_state_as_not_to_be_built_upon(owned: str) -> None:
             await stored.mark_for_rebuild()
         with pytest.raises(OtherVersion, match="found 4"):
             await stored.forget_generation()
+        written(owned, applied=None)
+        with pytest.raises(OtherVersion, match="found 4"):
+            await stored.mark_for_rebuild()
 
     with_store(owned, ask)
 
@@ -289,7 +295,8 @@ def test_an_operator_lets_a_group_that_began_anew_own_a_partition(owned: str) ->
         assert await stored.forget_generation() is None
         with pytest.raises(Unfenced, match="found -1"):
             await store.check(generation=OWNED, expected=APPLIED)
-        assert await store.fence(1) == Marks(APPLIED, b"digest", half_written=False)
+        assert await stored.mark_for_rebuild() == APPLIED
+        assert await store.fence(1) == Marks(APPLIED, b"digest", half_written=True)
 
     with_store(owned, ask)
 
