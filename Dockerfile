@@ -39,7 +39,7 @@ ENV PATH=/opt/opd/bin:$PATH \
     OPD_HTTP_HOST=0.0.0.0 \
     OPD_LOG_FORMAT=json
 USER 10001:10001
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=2s --retries=3 \
     CMD ["python", "-m", "services.healthcheck"]
 ENTRYPOINT ["opd"]
 CMD ["--help"]
