@@ -29,7 +29,7 @@ class _Line(NamedTuple):
 
 
 ITSELF = None
-_STARTED_HERE = ("kafka_", "redis_", "postgres_", "vault_url", "http_")
+_STARTED_HERE = ("kafka_", "redis_", "postgres_", "vault_url", "vault_password_file", "http_")
 
 COMMANDS = {
     "up": _Line("services.stack.up:up", "Run the whole system on this machine until Ctrl-C.", _STARTED_HERE),

@@ -17,6 +17,7 @@ _FILES = (
     "redis_password_file",
     "postgres_ca_file",
     "postgres_password_file",
+    "vault_password_file",
 )
 
 
@@ -25,9 +26,14 @@ def security_faults(settings: "Settings") -> Iterator[tuple[str, str]]:
     yield from _kafka_faults(settings)
     if settings.redis_ca_file is not None and not settings.redis_url.startswith("rediss"):
         yield "redis_ca_file", "needs an OPD_REDIS_URL that begins with rediss://, else nothing is encrypted"
-    for server, url in (("redis", settings.redis_url), ("postgres", settings.postgres_url)):
+    urls = {"redis": settings.redis_url, "postgres": settings.postgres_url, "vault": settings.vault_url}
+    for server, url in urls.items():
         name = f"{server}_password_file"
-        if getattr(settings, name) is not None and urlsplit(url).password is not None:
+        if getattr(settings, name) is None:
+            continue
+        if url is None:
+            yield name, f"is not used without OPD_{server.upper()}_URL"
+        elif urlsplit(url).password is not None:
             yield name, f"OPD_{server.upper()}_URL holds a password already; leave one of them out"
     for name in _FILES:
         path: Path | None = getattr(settings, name)
@@ -74,23 +80,34 @@ def complete_addresses(settings: "Settings") -> dict[str, object]:
 
     Whoever is given a CA's file wants the certificate verified, and the name in it.
     """
-    redis, postgres = settings.redis_url, settings.postgres_url
+    redis = settings.redis_url
     if settings.redis_ca_file is not None:
         redis = _with_options(redis, ssl_ca_certs=str(settings.redis_ca_file))
-    if settings.postgres_ca_file is not None:
-        postgres = _with_options(postgres, sslmode="verify-full", sslrootcert=str(settings.postgres_ca_file))
-    if settings.redis_password_file is not None:
-        redis = _with_password(redis, password_in(settings.redis_password_file))
-    if settings.postgres_password_file is not None:
-        postgres = _with_password(postgres, password_in(settings.postgres_password_file))
+    postgres = _on_postgres(settings.postgres_url, settings.postgres_ca_file, settings.postgres_password_file)
+    vault = settings.vault_url and _on_postgres(
+        settings.vault_url, settings.postgres_ca_file, settings.vault_password_file
+    )
     done = dict.fromkeys(name for name in _FILES if not name.startswith("kafka"))
-    return {**done, "redis_url": redis, "postgres_url": postgres}
+    return {
+        **done,
+        "redis_url": _with_password(redis, settings.redis_password_file),
+        "postgres_url": postgres,
+        "vault_url": vault,
+    }
 
 
-def _with_password(url: str, password: str) -> str:
+def _on_postgres(url: str, ca_file: Path | None, password_file: Path | None) -> str:
+    if ca_file is not None:
+        url = _with_options(url, sslmode="verify-full", sslrootcert=str(ca_file))
+    return _with_password(url, password_file)
+
+
+def _with_password(url: str, file: Path | None) -> str:
+    if file is None:
+        return url
     parts = urlsplit(url)
     user, _, where = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{where}").geturl()
+    return parts._replace(netloc=f"{user}:{quote(password_in(file), safe='')}@{where}").geturl()
 
 
 def _with_options(url: str, **options: str) -> str:

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     postgres_password_file: Path | None = None
     history_schema: str = Field("opd", pattern="^[a-z_][a-z0-9_]{0,39}$")
     vault_url: str | None = Field(None, pattern=r"^postgres(ql)?://")
+    vault_password_file: Path | None = None
     vault_schema: str = Field("opd_vault", pattern="^[a-z_][a-z0-9_]{0,39}$")
     vault_key_file: Path | None = None
     audit_schema: str = Field("opd_audit", pattern="^[a-z_][a-z0-9_]{0,39}$")

@@ -31,8 +31,11 @@ def test_a_password_from_a_file_stands_in_the_url_and_is_not_shown(password: Pat
             "redis_password_file": str(password),
             "postgres_url": "postgresql://opd@one:5432,two:5432/opd",
             "postgres_password_file": str(password),
+            "vault_url": "postgresql://vault@db/vault",
+            "vault_password_file": str(password),
         }
     )
+    assert settings.vault_address == "postgresql://vault:p%40ss%3Aw%2Frd%3F%23%25@db/vault"
     assert settings.redis_url == "redis://opd:p%40ss%3Aw%2Frd%3F%23%25@redis:6379/0"
     assert settings.postgres_url == "postgresql://opd:p%40ss%3Aw%2Frd%3F%23%25@one:5432,two:5432/opd"
     assert without_password(settings.redis_url) == "redis://opd:***@redis:6379/0"
@@ -60,6 +63,8 @@ def test_postgres_verifies_the_name_too_once_an_authority_is_named_unless_its_ur
     assert urlsplit(own.postgres_url).query == f"sslmode=verify-ca&sslrootcert={ca}"
     settings = read_settings({"postgres_ca_file": str(ca)})
     assert urlsplit(settings.postgres_url).query == f"sslmode=verify-full&sslrootcert={ca}"
+    apart = read_settings({"vault_url": "postgresql://vault@db/vault", "postgres_ca_file": str(ca)})
+    assert urlsplit(apart.vault_address).query == f"sslmode=verify-full&sslrootcert={ca}"
 
 
 def test_kafka_is_asked_in_plain_text_unless_told_otherwise() -> None:
@@ -117,6 +122,7 @@ NEEDED = "is missing, and OPD_KAFKA_SECURITY_PROTOCOL=SASL_SSL needs it"
         ({"redis_ca_file": "CA"}, "--redis-ca-file: needs an OPD_REDIS_URL that begins with rediss://"),
         ({"redis_password_file": "/nowhere"}, "--redis-password-file: /nowhere cannot be read: No such file"),
         ({"postgres_password_file": "EMPTY"}, "empty is empty"),
+        ({"vault_password_file": "PASSWORD"}, "--vault-password-file: is not used without OPD_VAULT_URL"),
         ({"postgres_password_file": "BYTES"}, "bytes holds no text"),
         (
             {"redis_url": "redis://:other@redis", "redis_password_file": "PASSWORD"},
