@@ -60,7 +60,7 @@ def all_applied(settings: Settings, partitions: int, commands: int) -> bool:
 def copy(old: str, settings: Settings, folder: Path) -> None:
     """Run the lines of the page as they stand there."""
     (lines,) = re.findall(r"^```python\n(.*?)^```$", OPERATIONS.read_text(), re.MULTILINE | re.DOTALL)
-    script = folder / "copy.py"
+    script = folder / "wider.py"
     script.write_text(lines)
     told = {
         "OPD_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
