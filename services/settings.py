@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas import topics
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     board_token_file: Path | None = None
     board_key_file: Path | None = None
     board_rooms: Path | None = None
+    time_zone: str = "UTC"
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(None, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -72,6 +74,15 @@ class Settings(BaseSettings):
     def vault_address(self) -> str:
         """Where vault and audit trail are: beside the history, unless they have a server or a role of their own."""
         return self.vault_url or self.postgres_url
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no time zone: one like Asia/Kolkata") from None
+        return name
 
 
 class SettingError(OpdError):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
+from services.gateway.estimates import Estimates
 from services.gateway.feed import EventFeed
 from services.gateway.history import History
 from services.gateway.keys import Verifier
@@ -31,6 +32,7 @@ class Parts:
         events: what was said before.
         vault: who patients are; None without a key for it.
         trail: where it is noted who asked for what.
+        estimates: when patients will be called.
         verifier: who calls.
         metrics: what is counted.
         partition_of: the partition of a department's key.
@@ -44,6 +46,7 @@ class Parts:
     events: EventLog
     vault: Vault | None
     trail: Trail
+    estimates: Estimates
     verifier: Verifier
     metrics: GatewayMetrics
     partition_of: Callable[[bytes], int]

@@ -81,3 +81,55 @@ IS_CLOSED = """
     SELECT count(*) > 0 FROM closed_pools
     WHERE facility_id = $1 AND department_id = $2 AND date = $3 AND slot = $4
 """
+
+MOMENTS = ("checked_in_at", "called_at", "ended_at")
+VISITS = """
+    SELECT token_id, token_no, date, slot, source, status, checked_in_at, called_at, ended_at FROM tokens
+    WHERE facility_id = $1 AND department_id = $2 AND date = $3 AND doctor_id = $4
+"""
+# What a department was like from one date to another (`allocation_core.estimate.Experience`), slots being on the clocks
+# of the time zone $5. The simulator's diary keeps the same from events.
+_SEEN = """
+    WITH visits AS (
+        SELECT doctor_id, date, slot, source, status, token_no, checked_in_at, called_at, ended_at,
+            (date + left(slot, 5)::time) AT TIME ZONE $5 AS begins_at
+        FROM tokens
+        WHERE facility_id = $1 AND department_id = $2 AND date BETWEEN $3 AND $4
+    ),
+    calls AS (
+        SELECT doctor_id, called_at, greatest(begins_at, coalesce(checked_in_at, called_at)) AS there_at,
+            lag(called_at) OVER of_a_day AS called_before_at, lag(ended_at) OVER of_a_day AS ended_before_at,
+            row_number() OVER of_a_day AS nth,
+            greatest(begins_at, min(checked_in_at) OVER (PARTITION BY doctor_id, date, slot)) AS first_there_at
+        FROM visits
+        WHERE called_at IS NOT NULL AND doctor_id IS NOT NULL
+        WINDOW of_a_day AS (PARTITION BY doctor_id, date ORDER BY called_at, token_no)
+    )
+"""
+_OF = "count(*)::float8, coalesce(sum({0}), 0)::float8, coalesce(sum({0} * {0}), 0)::float8"
+PACES = f"""
+    {_SEEN}
+    SELECT doctor_id, {_OF.format("seconds")} FROM (
+        SELECT doctor_id, least(extract(epoch FROM called_at - called_before_at), $6) AS seconds
+        FROM calls WHERE there_at <= ended_before_at
+    ) AS paces
+    GROUP BY doctor_id
+"""  # noqa: S608  columns of ours
+WAYS = f"""
+    {_SEEN}
+    SELECT
+        (SELECT count(*) FROM calls WHERE nth = 1)::int AS doctor_days,
+        (SELECT ARRAY[{_OF.format("seconds")}] FROM (
+            SELECT extract(epoch FROM called_at - first_there_at) AS seconds FROM calls WHERE nth = 1
+        ) AS delays WHERE seconds > $6) AS late,
+        (SELECT ARRAY[{_OF.format("seconds")}] FROM (
+            SELECT extract(epoch FROM checked_in_at - begins_at) AS seconds FROM visits
+            WHERE doctor_id IS NOT NULL AND checked_in_at IS NOT NULL
+        ) AS arrivals) AS arrivals,
+        (SELECT count(*) FROM visits WHERE doctor_id IS NOT NULL AND checked_in_at IS NOT NULL)::int AS came,
+        (SELECT count(*) FROM visits WHERE doctor_id IS NOT NULL
+            AND (checked_in_at IS NOT NULL OR status IN ('NO_SHOW', 'CANCELLED')))::int AS expected,
+        (SELECT jsonb_object_agg(source, number)::text FROM (
+            SELECT source, count(*) AS number FROM visits GROUP BY source
+        ) AS classes) AS asked
+"""  # noqa: S608  likewise

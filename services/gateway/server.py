@@ -13,6 +13,7 @@ import uvloop
 from services.allocator.lost_connections import report_lost_connections
 from services.errors import OpdError
 from services.gateway.app import make_app
+from services.gateway.estimates import Estimates
 from services.gateway.feed import EventFeed
 from services.gateway.history import reading
 from services.gateway.kafka import KafkaLog, hearing
@@ -89,6 +90,7 @@ async def _run(settings: Settings, who: Verifier) -> None:
             events=log,
             vault=vault,
             trail=trail,
+            estimates=Estimates(history, settings.time_zone),
             verifier=who,
             metrics=metrics,
             partition_of=log.partition_of,

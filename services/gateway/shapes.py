@@ -117,9 +117,21 @@ class TokenEvent(BaseModel):
     by_token_id: TokenId | None = None
 
 
+class Estimated(BaseModel):
+    """When a patient who is there will be called: half are by `p50`, four in five by `p80`."""
+
+    p50: datetime
+    p80: datetime
+    as_of: Annotated[datetime, Field(description="When this was said: it changes with what happens.")]
+
+
 class TokenStory(Token):
     """A token as it stands now, and how it came there."""
 
+    estimate: Annotated[
+        Estimated | None,
+        Field(description="Today's tokens that have a seat and were not called; left out where nothing can be said."),
+    ] = None
     story: list[TokenEvent]
 
 
@@ -204,4 +216,8 @@ class Pool(BaseModel):
     taken: Annotated[int, Field(description="Seats taken.")]
     waiting: Annotated[int, Field(description="How many wait.")]
     sessions: list[PoolSession]
+    estimate: Annotated[
+        Estimated | None,
+        Field(description="For who takes a token as WALK_IN now; left out where nothing can be said."),
+    ] = None
     waitlist: Annotated[list[Waiting] | None, Field(description="For the staff alone.")] = None

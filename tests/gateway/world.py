@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from schemas.commands import Command
 from schemas.wire import read_command
 from services.auditor.records import Kind
 from services.gateway.app import make_app
+from services.gateway.estimates import Estimates
 from services.gateway.feed import EventFeed, Record
 from services.gateway.history import reading
 from services.gateway.kafka import MaybeWritten, NotWritten
@@ -59,6 +61,11 @@ class MemoryLog:
         self._history = HistoryLog(self.engine.partitions)
         self._undecided: list[tuple[int, list[Any]]] = []
         self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def now(self) -> datetime:
+        """The moment at which whatever comes next is written."""
+        return datetime.fromtimestamp(self.engine.timestamp_ms / 1000, UTC)
 
     async def append(self, key: bytes, value: bytes) -> Place:
         async with self._one_at_a_time:
@@ -154,6 +161,7 @@ async def gateway(postgres_url: str, schema: str, who: Verifier | None = None, *
             events=log,
             vault=vault,
             trail=await stack.enter_async_context(writing(settings)),
+            estimates=Estimates(history, "UTC", now=lambda: log.now),
             verifier=who or verifier(settings),
             metrics=metrics,
             partition_of=log.partition_of,

@@ -74,5 +74,6 @@ async def read_pool(  # noqa: PLR0913, PLR0917  its address
         taken=sum(each.taken for each in sessions),
         waiting=len(waitlist),
         sessions=sessions,
+        estimate=None if closed[0] else await parts.estimates.of_pool(pool[:2], *pool[2:], sessions),
         waitlist=None if access.caller.role in _OUTSIDE else waitlist,
     )

@@ -132,7 +132,7 @@ async def read_token(
         waitlist = await parts.history.waitlist(token.facility_id, token.department_id, row["date"], token.slot)
         token.position = next((each["position"] for each in waitlist if each["token_id"] == token_id), None)
     story = [_event(each) for each in await parts.history.rows(queries.STORY, token_id)]
-    return TokenStory(**token.model_dump(), story=story)
+    return TokenStory(**token.model_dump(), estimate=await parts.estimates.of_token(row), story=story)
 
 
 @router.get(
