@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     rate_limit_booking: str = Field("60/minute", pattern=_RATE)
     rate_limit_portal: str = Field("30000/minute", pattern=_RATE)
     trusted_proxies: str | None = None
+    verify_report: Path | None = None
     gateway_url: str = Field("http://127.0.0.1:8100", pattern=r"^https?://")
     board_url: str | None = Field(None, pattern=r"^https?://")
     board_token_file: Path | None = None

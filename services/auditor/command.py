@@ -14,6 +14,7 @@ from rich.progress import Progress, TimeRemainingColumn
 from services.auditor.kafka import audit_topics
 from services.auditor.metrics import VerifyMetrics
 from services.auditor.report import Invariant, Report
+from services.errors import OpdError
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def verify(  # noqa: PLR0913  each is a flag
         )
     if metrics is not None:
         VerifyMetrics().write(report, metrics)
+    if settings.verify_report is not None:
+        _keep(report, settings.verify_report)
     beside = _look_into_postgres(settings, history=history, audit=audit)
     if as_json:
         found = {name: each._asdict() for name, each in beside.items()}
@@ -89,6 +92,16 @@ def _look_into_postgres(settings: Settings, *, history: bool, audit: bool) -> di
 def _in_words(found: "Compared | Checked") -> str:
     verdict = f"[red]BROKEN[/red]: {found.fault}" if found.fault else "[green]holds[/green]"
     return f"{found.said}: {verdict}"
+
+
+def _keep(report: Report, file: Path) -> None:
+    """Leave it for the page of whoever runs the system, which may be reading the last one."""
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    try:
+        unfinished.write_text(json.dumps(report.as_json()) + "\n")
+        unfinished.replace(file)
+    except OSError as error:
+        raise OpdError(f"the report cannot be written to {file}: {error.strerror}") from error
 
 
 def print_report(report: Report, console: Console) -> None:

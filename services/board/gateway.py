@@ -106,6 +106,8 @@ class Gateway:
                 _check(source.response)
                 yield None
                 async for each in source.aiter_sse():
+                    if not each.data:  # that the gateway says how soon to come back is no event
+                        continue
                     event = from_json(each.data)
                     yield Event(event["id"], event["type"][4:-3], event["time"], event["data"])
         except httpx.HTTPError as error:

@@ -22,13 +22,24 @@ from services.gateway.problems import (
     Problem,
 )
 from services.gateway.requests import field_faults
-from services.gateway.routes import commands, departments, doctors, events, health, patients, problems, slots, tokens
+from services.gateway.routes import (
+    commands,
+    departments,
+    doctors,
+    events,
+    health,
+    operations,
+    patients,
+    problems,
+    slots,
+    tokens,
+)
 from services.vault.keys import Unreadable
 from services.vault.vault import VaultUnavailable
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_ROUTERS = (tokens, doctors, slots, departments, patients, commands, events, problems, health)
+_ROUTERS = (tokens, doctors, slots, departments, patients, commands, events, operations, problems, health)
 _ABOUT = """
 A write becomes a command on the log, and is answered with what became of it.
 

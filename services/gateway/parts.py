@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
 
+from services.gateway.engine import Engine
 from services.gateway.estimates import Estimates
 from services.gateway.feed import EventFeed
 from services.gateway.history import History
@@ -36,8 +38,10 @@ class Parts:
         verifier: who calls.
         metrics: what is counted.
         partition_of: the partition of a department's key.
+        engine: how the engine does.
         limits: how often one may ask; None: as often as one likes.
         spans: makes traces, where they are collected.
+        verify_report: where the last audit's report stands.
     """
 
     writes: Writes
@@ -50,8 +54,10 @@ class Parts:
     verifier: Verifier
     metrics: GatewayMetrics
     partition_of: Callable[[bytes], int]
+    engine: Engine
     limits: Limits | None = None
     spans: "Spans | None" = None
+    verify_report: Path | None = None
 
 
 def parts_of(request: Request) -> Parts:

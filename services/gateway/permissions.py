@@ -56,6 +56,7 @@ class Action(StrEnum):
     KEEP_CONTACT = "PUT /patients/contact"
     READ_CONTACT = "GET /patients/contact"
     ERASE = "DELETE /patients"
+    OPERATIONS = "GET /operations"
 
 
 _COLUMNS = (Role.PATIENT, Role.PORTAL, Role.RECEPTION, Role.KIOSK, Role.DOCTOR, Role.ADMIN, Role.AUDITOR)
@@ -82,6 +83,7 @@ _ROWS = {
     Action.KEEP_CONTACT:     (_OWN,    _YES,   _YES,    _NO,     _NO,  _YES, _NO),
     Action.READ_CONTACT:     (_OWN,    _NO,    _YES,    _NO,     _NO,  _NO,  _NO),
     Action.ERASE:            (_NO,     _NO,    _NO,     _NO,     _NO,  _YES, _NO),
+    Action.OPERATIONS:       (_NO,     _NO,    _NO,     _NO,     _NO,  _YES, _YES),
 }  # fmt: skip
 PERMISSIONS = {action: dict(zip(_COLUMNS, row, strict=True)) for action, row in _ROWS.items()}
 

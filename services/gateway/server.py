@@ -13,6 +13,7 @@ import uvloop
 from services.allocator.lost_connections import report_lost_connections
 from services.errors import OpdError
 from services.gateway.app import make_app
+from services.gateway.engine import KafkaEngine
 from services.gateway.estimates import Estimates
 from services.gateway.feed import EventFeed
 from services.gateway.history import reading
@@ -96,6 +97,8 @@ async def _run(settings: Settings, who: Verifier) -> None:
             partition_of=log.partition_of,
             limits=limits,
             spans=spans,
+            engine=KafkaEngine(settings, topics[0].partitions),
+            verify_report=settings.verify_report,
         )
         await _serve(settings, parts)
 

@@ -186,6 +186,40 @@ class Departments(BaseModel):
     departments: list[Department]
 
 
+class PartitionAtWork(BaseModel):
+    """One partition of the three topics, in records."""
+
+    partition: int
+    commands: Annotated[int, Field(description="All that were ever sent.")]
+    undecided: Annotated[int, Field(description="Sent, and not yet committed as decided.")]
+    events: int
+    dead_letters: Annotated[int, Field(description="Records that were no commands.")]
+
+
+class AllocatorAtWork(BaseModel):
+    """One allocator, by its name in the consumer group."""
+
+    member: str
+    partitions: list[int]
+
+
+class Audit(BaseModel):
+    """What the last `opd verify --report` found."""
+
+    at: datetime
+    holds: bool
+    commands: int
+    invariants: Annotated[dict[str, bool | None], Field(description="By name; null: not looked at.")]
+
+
+class Operations(BaseModel):
+    """How the engine does."""
+
+    partitions: list[PartitionAtWork]
+    allocators: list[AllocatorAtWork]
+    audit: Annotated[Audit | None, Field(description="Left out: there was none.")] = None
+
+
 class PoolSession(BaseModel):
     """One doctor's seats."""
 

@@ -26,6 +26,7 @@ MADE_UP = {  # in the pages, of a word and what stands in an event or a state
     *(f"story.TokenPromoted.{reason}" for reason in ("DOCTOR_REGISTERED", "UPGRADED")),
     *(f"story.Token{done}" for done in ("Confirmed", "Waitlisted", "Upgraded", "Cancelled", "NoShow", "CheckedIn")),
     *(f"story.Token{done}" for done in ("Called", "Completed", "Expired")),
+    *(f"ops.{column}" for column in ("partition", "commands", "lag", "events", "dead-letters")),
     "start.hall",
     "start.kiosk",
 }

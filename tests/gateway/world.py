@@ -16,8 +16,10 @@ from fastapi import FastAPI
 
 from schemas.commands import Command
 from schemas.wire import read_command
+from services.allocator.owner import LogUnavailable
 from services.auditor.records import Kind
 from services.gateway.app import make_app
+from services.gateway.engine import EngineState, PartitionState
 from services.gateway.estimates import Estimates
 from services.gateway.feed import EventFeed, Record
 from services.gateway.history import reading
@@ -102,6 +104,17 @@ class MemoryLog:
             if found > place:
                 yield Record(event.key or b"", event.value or b"", found)
 
+    async def state(self) -> EngineState:
+        """Give what the topics hold; one allocator has all."""
+        if self.is_silent:
+            raise LogUnavailable("silent")
+        sizes = ([len(self.engine.topics[kind, number]) for kind in Kind] for number in range(self.engine.partitions))
+        partitions = [
+            PartitionState(number, commands, 0, events, letters)
+            for number, (commands, events, letters) in enumerate(sizes)
+        ]
+        return EngineState(partitions, {"allocator": list(range(self.engine.partitions))})
+
 
 class World(NamedTuple):
     """A gateway for one test."""
@@ -166,6 +179,7 @@ async def gateway(postgres_url: str, schema: str, who: Verifier | None = None, *
             metrics=metrics,
             partition_of=log.partition_of,
             limits=limits,
+            engine=log,
         )
         app = make_app(parts)
         transport = httpx.ASGITransport(app)

@@ -2,10 +2,12 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
+
+import httpx
 
 from services.gateway.keys import sign_for_development
 from services.settings import Settings
@@ -13,20 +15,28 @@ from tests.integration.gateways import Running, RunningGateway
 from tests.screens.hospital import Hospital
 
 
-class RunningBoard(Running):
-    """`opd board`, and the addresses of its pages.
+class Addresses:
+    """The pages of a board that runs.
 
     Attributes:
-        gateway: what it asks.
+        url: where it is.
+        http: a client of it.
+        gateway_http: a client of the gateway behind it, as somebody who may do everything.
     """
 
-    def __init__(self, settings: Settings, gateway: RunningGateway, folder: Path) -> None:
-        super().__init__("board", settings.model_copy(update={"gateway_url": gateway.url}), folder)
-        self.gateway = gateway
+    def __init__(self, url: str, gateway_url: str) -> None:
+        self.url = url
+        self.http = httpx.Client(base_url=url, timeout=60)
+        self.gateway_http = httpx.Client(base_url=gateway_url, timeout=60)
+
+    def close(self) -> None:
+        """Ask nothing any more."""
+        self.http.close()
+        self.gateway_http.close()
 
     def hospital(self) -> Hospital:
         """Give a facility of one test's own, today."""
-        return Hospital(self.gateway.http, f"h-{uuid.uuid4().hex[:8]}", datetime.now(UTC).date())
+        return Hospital(self.gateway_http, f"h-{uuid.uuid4().hex[:8]}", datetime.now(UTC).date())
 
     def page(self, name: str, hospital: Hospital, department_id: str = "cardiology", **more: str) -> str:
         """Give the address of a page, for a day of a department; with `role`, signed in."""
@@ -40,6 +50,19 @@ class RunningBoard(Running):
         return str(answer.json()["url"])
 
 
+class RunningBoard(Addresses):
+    """`opd board` as a process of the tests.
+
+    Attributes:
+        service: the process, which may be killed and started again.
+        gateway: what it asks; likewise.
+    """
+
+    def __init__(self, service: Running, gateway: RunningGateway) -> None:
+        super().__init__(service.url, gateway.url)
+        self.service, self.gateway = service, gateway
+
+
 def token_for(role: str, **claims: str) -> str:
     """Give a token of a gateway in development."""
     return sign_for_development({"sub": f"the-{role}", "role": role, "facilities": "*", **claims}, hours=1)
@@ -48,10 +71,11 @@ def token_for(role: str, **claims: str) -> str:
 @contextmanager
 def running_board(settings: Settings, gateway: RunningGateway, folder: Path) -> Iterator[RunningBoard]:
     """Run one behind a gateway."""
-    board = RunningBoard(settings, gateway, folder)
-    try:
-        board.start()
-        board.wait()
-        yield board
-    finally:
-        board.stop()
+    service = Running("board", settings.model_copy(update={"gateway_url": gateway.url}), folder)
+    with closing(RunningBoard(service, gateway)) as board:
+        try:
+            service.start()
+            service.wait()
+            yield board
+        finally:
+            service.stop()

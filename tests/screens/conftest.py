@@ -50,6 +50,7 @@ def board(
     asyncio.run(ensure_topics(settings, partitions=2))
     with running_gateway(settings, folder) as gateway, running_board(settings, gateway, folder) as running:
         yield running
+        assert "Traceback" not in running.service.process.log.read_text()
 
 
 @pytest.fixture(scope="package")

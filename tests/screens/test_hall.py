@@ -36,8 +36,7 @@ def test_a_call_is_shown_at_once_without_anything_of_the_patient(board: RunningB
 def test_it_speaks_three_languages_in_turn_and_turns_its_direction(board: RunningBoard, look: Look) -> None:
     hospital = board.hospital()
     hospital.register("cardiology", NAMES)
-    page = board.page("hall", hospital).replace("lang=en", "turn_s=1")
-    hall = look(page)
+    hall = look(board.page("hall", hospital, turn_s="1"))
     for language, direction in (("en", "ltr"), ("hi", "ltr"), ("ur", "rtl"), ("en", "ltr")):
         expect(hall.locator("html")).to_have_attribute("lang", language)
         expect(hall.locator("html")).to_have_attribute("dir", direction)
@@ -97,11 +96,11 @@ def test_a_screen_says_that_it_is_stale_and_recovers_by_itself(board: RunningBoa
     now, stale = hall.locator("li .now b"), hall.locator(".stale")
     expect(now).to_have_text("1")
     expect(stale).to_have_count(0)
-    board.process.kill()
+    board.service.process.kill()
     expect(stale).to_contain_text("Not up to date: last heard at")
     expect(now).to_have_text("1")
     hospital.call("cardiology", doctor)
-    board.start()
+    board.service.start()
     expect(now).to_have_text("2", timeout=60_000)
     expect(stale).to_have_count(0)
 

@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 from tests.screens.board import RunningBoard
 from tests.screens.conftest import Look
 from tests.screens.hospital import NAMES, SLOTS
+from tests.waiting import until
 
 
 def _press(page: Page, *keys: str) -> None:
@@ -154,3 +155,18 @@ def test_the_start_page_leads_to_the_others(board: RunningBoard, look: Look) -> 
     )
     start.get_by_role("link", name="Desk").first.click()
     expect(start.get_by_role("heading", name="Desk")).to_be_visible()
+
+
+def test_operations_tell_who_works_on_what(board: RunningBoard, look: Look) -> None:
+    hospital = board.hospital()
+    hospital.register("cardiology", NAMES[:1])
+    page = look(board.page("operations", hospital, role="admin"))
+    partitions = page.locator("tbody tr")
+    expect(partitions).to_have_count(2)
+    expect(page.locator("section", has_text="Allocators").locator("li")).to_have_text(re.compile(": 0, 1$"))
+    commands = page.locator("tbody td:nth-child(2)")
+    before = sum(map(int, commands.all_text_contents()))
+    hospital.book("cardiology")
+    until(lambda: sum(map(int, commands.all_text_contents())) == before + 1, "the new command is counted")
+    refused = look(board.page("operations", hospital, role="reception"), expecting="status of 403")
+    expect(refused.get_by_role("alert")).to_have_text("You may not do this.")

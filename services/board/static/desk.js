@@ -375,12 +375,12 @@ function row(token) {
     <td class=${token.source}>${t(`class.${token.source}`)}</td>
     <td>${t(`status.${token.status}`)}${token.place ? ` ${token.place}` : ""}${token.status === "WAITLISTED" && token.checked_in_at ? ` · ${t("status.CHECKED_IN")}` : ""}</td>
     <td><bdi>${nameOf(token.doctor_id)}</bdi></td>
-    <td class="actions">
+    <td><div class="actions">
       ${Object.entries(ACTIONS)
         .filter(([, action]) => action.fits(token))
         .map(([key, action]) => html`<button @click=${() => run(key, token)}>${t(action.name)}</button>`)}
       ${ENDED.has(token.status) ? nothing : html`<button @click=${() => showLink(token)}>${t("desk.link")}</button>`}
-    </td>
+    </div></td>
   </tr>`;
 }
 

@@ -196,7 +196,7 @@ function start() {
 }
 
 await loadTexts();
-if (languages.length && !query.has("lang")) setLanguage(languages[0]);
+if (languages.length) setLanguage(languages[0]);
 draw();
 if (facility && departments.length) start();
 else location.replace("/");
