@@ -122,10 +122,17 @@ class _Board:
 
     async def story(self, request: Request) -> Response:
         """What happened to the token, and when it may be called; nothing that says whose it is."""
-        if self._followed(request) is None:
+        which = self._followed(request)
+        if which is None:
             return problem(404, "There is no such link")
         try:
-            return JSONResponse(await self._parts.gateway.token(request.path_params["token_id"]))
+            token = await self._parts.gateway.token(request.path_params["token_id"])
+            async with self._parts.followings.reading(which) as following:
+                met = {event.get("doctor_id") for event in token["story"]}
+                token["doctors"] = {each: name for each, name in following.names.items() if each in met}
+            return JSONResponse(token)
+        except TooMany:
+            return _too_many()
         except NothingThere:
             return problem(404, "There is no such token")
         except GatewayUnavailable:

@@ -73,6 +73,11 @@ class Following:
         self._news.set()
         return channel
 
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The doctors' names by their ids."""
+        return self._day.doctors
+
     async def loaded(self) -> None:
         """Return when it is known whether there is such a department, or that this cannot be known."""
         await self._loaded.wait()

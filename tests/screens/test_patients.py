@@ -22,6 +22,7 @@ def test_a_patient_sees_where_the_token_stands_what_changed_and_why(board: Runni
     expect(headline).to_have_text("You have a seat with Dr Asha Rao.")
     hospital.book("cardiology", source="EMERGENCY")
     expect(headline).to_have_text("You are number 1 on the waiting list.")
+    expect(story.last).to_have_text("You got a seat with Dr Asha Rao.")
     expect(story.first).to_have_text(re.compile("^An emergency needed your seat. You keep your place in the order"))
     hospital.act(first, "cancel")
     expect(headline).to_have_text("You have a seat with Dr Asha Rao.")

@@ -40,8 +40,13 @@ export const localeOf = (each) => LOCALES[each];
 /** Gives a text with its {places} filled; what there is no text for stays as it is called. */
 export function t(key, values = {}, of = language) {
   const text = texts[of]?.[key] ?? key;
-  return text.replaceAll(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+  // Among letters from right to left, names and times keep their own direction.
+  const [before, after] = RIGHT_TO_LEFT.has(of) ? ["\u2068", "\u2069"] : ["", ""];
+  return text.replaceAll(/\{(\w+)\}/g, (_, name) => `${before}${values[name] ?? ""}${after}`);
 }
+
+/** Gives a slot as it is read, also among letters from right to left. */
+export const spanOf = (slot) => html`<bdi dir="ltr">${slot}</bdi>`;
 
 export const has = (key) => key in texts[language];
 

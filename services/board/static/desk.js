@@ -15,6 +15,7 @@ import {
   repeat,
   signInView,
   signOut,
+  spanOf,
   staleNotice,
   t,
   takeToken,
@@ -283,7 +284,7 @@ function work(pool) {
   return html`<nav class="pools" aria-label=${t("desk.slots")}>
       ${day.slots.map(
         (each) => html`<button aria-pressed=${each.slot === pool.slot} @click=${() => choose(each.slot)}>
-          <b>${each.slot}</b>
+          <b>${spanOf(each.slot)}</b>
           <span>${each.closed ? t("closed") : `${t("desk.seats")} ${each.taken}/${each.capacity}`}</span>
           <span>${t("desk.waiting")} ${each.waiting} · ${t("desk.here")} ${each.here}</span>
         </button>`,
@@ -291,7 +292,7 @@ function work(pool) {
     </nav>
     <div class="side">
       <section aria-labelledby="book">
-        <h2 id="book">${t("desk.book")} <small>${pool.slot}</small></h2>
+        <h2 id="book">${t("desk.book")} <small>${spanOf(pool.slot)}</small></h2>
         <form class="book" @submit=${book}>
           <label>${t("desk.patient")}
             <input name="patient_id" required maxlength="64" autocomplete="off" spellcheck="false" ?disabled=${pool.closed} /></label>
@@ -319,7 +320,7 @@ function work(pool) {
     </div>
     <section class="tokens" aria-labelledby="tokens">
       <div class="tools">
-        <h2 id="tokens">${t("desk.tokens")} <small>${pool.slot}</small></h2>
+        <h2 id="tokens">${t("desk.tokens")} <small>${spanOf(pool.slot)}</small></h2>
         <label>${t("desk.find")} <input name="wanted" type="search" .value=${wanted} @input=${find} autocomplete="off" /></label>
         <label class="check"><input type="checkbox" .checked=${withEnded} @change=${toggleEnded} /> ${t("desk.ended")}</label>
       </div>

@@ -49,7 +49,7 @@ function said() {
 
 function line(event) {
   const key = event.reason && has(`story.${event.type}.${event.reason}`) ? `.${event.reason}` : "";
-  const doctor = event.doctor_id === token.doctor_id && state ? state.doctor : event.doctor_id;
+  const doctor = token.doctors[event.doctor_id] ?? event.doctor_id;
   return html`<li>
     <time datetime=${event.time}>${clock(event.time)}</time>
     <p>${t(`story.${event.type}${key}`, { doctor, position: event.position })}</p>

@@ -13,6 +13,7 @@ import {
   query,
   render,
   signInView,
+  spanOf,
   staleNotice,
   t,
   takeToken,
@@ -139,7 +140,7 @@ const STEPS = {
             slot = each.slot;
             go("who");
           }}>
-            <b>${each.slot}</b>
+            <b>${spanOf(each.slot)}</b>
             <span>${each.taken < each.capacity && !each.waiting
               ? t("kiosk.free", { free: each.capacity - each.taken })
               : t("kiosk.full", { waiting: each.waiting })}</span>
@@ -148,7 +149,7 @@ const STEPS = {
       </p>`;
   },
 
-  who: () => html`<h2 tabindex="-1">${named(department)} · ${slot}</h2>
+  who: () => html`<h2 tabindex="-1">${named(department)} · ${spanOf(slot)}</h2>
     <form @submit=${take}>
       <label>${t("kiosk.number")} <input name="patient" maxlength="64" autocomplete="off" spellcheck="false" /></label>
       <button class="first" ?disabled=${isBusy}>${t("kiosk.get")}</button>
@@ -164,7 +165,7 @@ const STEPS = {
           ? t("kiosk.wait", { position: ticket.position })
           : t("kiosk.seat", { doctor: doctor?.name ?? "" })}
           ${doctor?.room ? t("room", { room: doctor.room }) : nothing}</p>
-        <p>${named(department)} · ${ticket.slot}</p>
+        <p>${named(department)} · ${spanOf(ticket.slot)}</p>
         ${estimate ? html`<p>${t("kiosk.estimate", { from: clock(estimate.p50), to: clock(estimate.p80) })}</p>` : nothing}
         <img src=${link.qr} alt=${t("kiosk.scan")} />
         <p class="quiet">${t("kiosk.scan")}</p>

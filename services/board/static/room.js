@@ -14,6 +14,7 @@ import {
   render,
   signInView,
   signOut,
+  spanOf,
   staleNotice,
   t,
   takeToken,
@@ -138,7 +139,7 @@ function draw() {
           ? html`<nav class="slots" aria-label=${t("desk.slots")}>
                 ${sessions().map(
                   (each) => html`<button aria-pressed=${each.slot === now.slot} @click=${() => choose(each.slot)}>
-                    ${each.slot} ${each.closed ? t("closed") : each.available ? "" : t("away")}
+                    ${spanOf(each.slot)} ${each.closed ? t("closed") : each.available ? "" : t("away")}
                   </button>`,
                 )}
               </nav>
