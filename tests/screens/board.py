@@ -13,6 +13,7 @@ from services.gateway.keys import sign_for_development
 from services.settings import Settings
 from tests.integration.gateways import Running, RunningGateway
 from tests.screens.hospital import Hospital
+from tests.waiting import until
 
 
 class Addresses:
@@ -45,9 +46,14 @@ class Addresses:
         return f"{self.url}/{name}?{urlencode(asked | more)}" + (f"#token={token_for(**claims)}" if claims else "")
 
     def link(self, token_id: str) -> str:
-        """Give the patient's link of a token, as a desk is given it."""
-        answer = self.http.get(f"/links/{token_id}", headers={"Authorization": f"Bearer {token_for('reception')}"})
-        return str(answer.json()["url"])
+        """Give the patient's link of a token, as a desk is given it, once the token is to be read."""
+        signed_in = {"Authorization": f"Bearer {token_for('reception')}"}
+
+        def ask() -> httpx.Response:
+            return self.http.get(f"/links/{token_id}", headers=signed_in)
+
+        until(lambda: ask().status_code == 200, "the token has a link")
+        return str(ask().json()["url"])
 
 
 class RunningBoard(Addresses):
