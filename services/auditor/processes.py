@@ -1,6 +1,5 @@
 """Audits partitions in processes beside each other: one processor's worth of computing each, and nothing to share."""
 
-import gc
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,9 +12,6 @@ from services.auditor.report import Report
 from services.errors import OpdError
 
 Audit = Callable[[int, Progress], Report]
-
-# An audit keeps nearly all that it makes for days of its log's time, so looking for garbage finds little.
-_OBJECTS_BEFORE_A_LOOK = 50_000
 
 
 class ProcessError(OpdError):
@@ -83,7 +79,6 @@ def _hear(pipe: Connection, partition: int) -> int | Report:
 
 def _audit(audit: Audit, partition: int, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too, but its parent ends it
-    gc.set_threshold(_OBJECTS_BEFORE_A_LOOK)
     with suppress(BrokenPipeError):  # the parent is gone
         try:
             pipe.send(audit(partition, pipe.send))
