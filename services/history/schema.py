@@ -7,6 +7,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -38,6 +39,9 @@ async def migrate(url: str, schema: str, versions: Path = VERSIONS) -> str:
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade, schema, versions)
+    except DBAPIError as error:
+        # SQLAlchemy has names of its own for what asyncpg raised; our callers know asyncpg's (`postgres.LOST`).
+        raise (error.orig and error.orig.__cause__) or error from None
     finally:
         await engine.dispose()
 

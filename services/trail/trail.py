@@ -11,8 +11,7 @@ from typing import NamedTuple
 import asyncpg
 import structlog
 
-from services.errors import OpdError
-from services.history.postgres import LOST, connect
+from services.history.postgres import connect
 from services.history.schema import migrate
 from services.settings import Settings
 from services.trail.chain import EMPTY, Head, Noted, following
@@ -91,7 +90,7 @@ class Trail:
         while True:
             try:
                 await self._write_what_comes()
-            except (*LOST, OpdError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, who waits for their rows needs this to go on
                 # Not its text: it may quote a row.
                 _log.warning("the audit trail cannot be written, trying again", error=type(error).__name__)
             await asyncio.sleep(_AGAIN_AFTER_S)

@@ -13,12 +13,12 @@ import pytest
 from services.history.postgres import connect
 from services.history.schema import migrate
 from services.settings import Settings
-from services.stack import PostgresServer
 from services.stack.ports import free_ports
 from services.trail import trail as module
 from services.trail.chain import Noted, digest_of
 from services.trail.check import BadAnchors, Checked, check
 from services.trail.trail import NotNoted, Trail, writing
+from tests.servers import Database
 
 NOTED = Noted(
     time=datetime(2026, 11, 23, 9, 30, 0, 123456, tzinfo=UTC),
@@ -36,7 +36,7 @@ NOTED = Noted(
 
 
 @pytest.fixture
-def audited(postgres_server: PostgresServer, tmp_path: Path) -> Settings:
+def audited(postgres_server: Database, tmp_path: Path) -> Settings:
     return Settings(
         postgres_url=postgres_server.url,
         audit_schema=f"test_{uuid.uuid4().hex[:12]}",
@@ -189,6 +189,24 @@ def test_without_postgres_a_row_that_must_stand_is_refused_in_time(
             assert trail.is_full
 
     asyncio.run(run())
+
+
+def test_it_goes_on_when_postgres_comes_back_whether_it_was_there_before_or_not(
+    audited: Settings, postgres_server: Database
+) -> None:
+    async def run() -> None:
+        postgres_server.kill()
+        async with writing(audited) as trail:
+            trail.add(NOTED)
+            await asyncio.to_thread(postgres_server.start)
+            await trail.write(NOTED)
+            await asyncio.to_thread(postgres_server.kill)
+            trail.add(NOTED)
+            await asyncio.to_thread(postgres_server.start)
+            await trail.write(NOTED)
+
+    asyncio.run(run())
+    assert asyncio.run(check(audited)) == Checked(4, 1, None)
 
 
 @pytest.mark.parametrize("text", ["1\n", "1 zz now\n", "one 00 now\n"])
