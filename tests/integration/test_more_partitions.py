@@ -67,4 +67,5 @@ def copy(old: str, settings: Settings, folder: Path) -> None:
         "OPD_COMMANDS_TOPIC": settings.commands_topic,
         "OLD_COMMANDS_TOPIC": old,
     }
-    subprocess.run([sys.executable, str(script)], env={**os.environ, **told}, check=True, timeout=120)  # noqa: S603
+    environment = {**os.environ, **told, "PYTHONPATH": str(OPERATIONS.parents[1])}
+    subprocess.run([sys.executable, str(script)], env=environment, check=True, timeout=120)  # noqa: S603  ours
