@@ -50,6 +50,12 @@ def documented_redis_users(password: str) -> list[list[str]]:
     return [line.replace("PASSWORD", password).split() for line in lines]
 
 
+def documented_rights_on_a_cluster() -> list[str]:
+    """What users of a cluster may do besides."""
+    (words,) = re.findall(r"On Redis Cluster both need `([^`]+)`", OPERATIONS.read_text())
+    return str(words).split()
+
+
 class Secured(NamedTuple):
     """Servers that run.
 

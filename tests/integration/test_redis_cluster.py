@@ -13,13 +13,16 @@ from redis.exceptions import TimeoutError as NoReply
 
 import services.redis
 from allocation_core.model import Model
-from allocation_core.store import partition_key
+from allocation_core.store import NOTHING_APPLIED, BatchedCommand, SlotStore, partition_key
+from schemas.wire import command_key
 from services.redis import connect_redis
 from services.settings import Settings
 from services.stack import ValkeyServer
+from tests.core.commands import as_allocators_read_it
 from tests.core.days import random_commands
 from tests.core.engines import StoreEngine, in_batches
 from tests.integration.running import RunningAllocator, create_topics, publish
+from tests.integration.secured import documented_redis_users, documented_rights_on_a_cluster
 from tests.integration.test_allocator import a_random_day, audited
 from tests.redis_cluster import MASTERS, master_of, redis_cluster, replica_of, url_of, wait_until_well
 from tests.waiting import until
@@ -56,6 +59,33 @@ def test_twins_agree_on_a_random_day_in_a_cluster(cluster: list[ValkeyServer]) -
         for batch in in_batches(commands, Random(3)):
             for (command, timestamp_ms), stored in zip(batch, store.decide_batch(batch), strict=True):
                 assert stored == model.decide(command, timestamp_ms), command
+
+
+def test_the_documented_user_may_do_enough_on_a_cluster(cluster: list[ValkeyServer]) -> None:
+    commands = list(random_commands(4, 200))
+    with StoreEngine(url_of(cluster)):  # nothing is there any more
+        for server in cluster:
+            with Redis.from_url(server.url) as node:
+                node.execute_command(*documented_redis_users("secret")[0], *documented_rights_on_a_cluster())
+
+    async def run() -> None:
+        redis = connect_redis(url_of(cluster).replace("//", "//opd:secret@"))
+        try:
+            store = SlotStore(redis, 0)
+            await store.fence(2)
+            batch = [
+                BatchedCommand(offset, timestamp_ms, command_key(command), as_allocators_read_it(command))
+                for offset, (command, timestamp_ms) in enumerate(commands)
+            ]
+            last = batch[-1].offset
+            await store.decide(batch, generation=2, expected=NOTHING_APPLIED, committed=0, last=last, digest=b"")
+            await store.check(generation=2, expected=last)
+            await store.clear(2)
+            await store.check(generation=2, expected=NOTHING_APPLIED)
+        finally:
+            await redis.aclose()
+
+    asyncio.run(run())
 
 
 def test_a_day_on_a_cluster_that_is_flushed_in_the_middle(on_cluster: Settings, cluster: list[ValkeyServer]) -> None:
