@@ -200,6 +200,20 @@ def test_verify_refuses_a_log_without_its_beginning(settings: Settings) -> None:
         audit_topics(settings, wait_s=0)
 
 
+def test_verify_counts_dead_letters_that_have_expired(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    create_topics(settings, partitions=2)
+    engine = a_history()
+    engine.take(KEY, b"more rubbish")
+    write(settings, engine, *Kind)
+    partition = engine.partition_of(KEY)
+    letters = len(engine.topics[Kind.DEAD_LETTERS, partition])
+    asyncio.run(trim(settings, TopicPartition(settings.dead_letters_topic, partition), letters))
+
+    verify(settings, wait_s=0)
+
+    assert f"{letters} more dead letters have expired" in capsys.readouterr().out
+
+
 async def trim(settings: Settings, where: TopicPartition, before: int) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
     await admin.start()
