@@ -20,7 +20,7 @@ LISTENERS = 5_000
 DOCTORS = 12
 CALLS = 10
 CONNECTED_AT_ONCE = 200
-HEARD_WITHIN_S = 30.0
+HEARD_WITHIN_S = 120.0  # of a machine that is busy with others, too
 _WHERE = {"facility_id": "blr1", "department_id": "cardiology"}
 _SLOT = "09:00-10:00"
 
