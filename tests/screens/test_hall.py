@@ -119,3 +119,34 @@ def test_a_screen_is_told_when_the_gateway_is_away(board: RunningBoard, look: Lo
     expect(hall.locator(".stale")).to_have_count(0)
     hospital.act(hospital.book("cardiology"), "check-in")
     expect(hall.locator("li .next b")).to_have_text("1")
+
+
+VOICES = """() => {
+    window.said = [];
+    window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; } };
+    speechSynthesis.getVoices = () => [{ lang: "en-IN" }, { lang: "ur-PK" }];
+    speechSynthesis.speak = each => said.push([each.lang, each.text]);
+}"""
+
+
+def test_a_call_is_spoken_in_each_language_that_the_machine_can_once_sound_is_on(
+    board: RunningBoard, look: Look
+) -> None:
+    hospital = board.hospital()
+    [doctor] = hospital.register("cardiology", NAMES[:1])
+    for _ in range(2):
+        hospital.act(hospital.book("cardiology"), "check-in")
+    hall = look(board.page("hall", hospital, languages="en,hi,ur", turn_s="3600"))
+    hall.evaluate(VOICES)
+    now = hall.locator("li .now b")
+    hospital.call("cardiology", doctor)
+    expect(now).to_have_text("1")
+    assert hall.evaluate("said") == [], "it is off until somebody wants it"
+    hall.get_by_role("button", name="Sound off").click()
+    expect(hall.get_by_role("button", name="Sound on")).to_have_attribute("aria-pressed", "true")
+    hospital.call("cardiology", doctor)
+    expect(now).to_have_text("2")
+    (english, first), (urdu, second) = hall.evaluate("said")
+    assert (english, first) == ("en-IN", "Token number 2. Dr Asha Rao.")
+    assert urdu == "ur-PK"
+    assert second.startswith("ٹوکن نمبر")
