@@ -1,14 +1,17 @@
 """A saved state takes the place of an older one, or is refused and leaves everything as it was (spec §4)."""
 
+from typing import Any
+
 import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from allocation_core.digests import department_digest
 from allocation_core.loading import Loading
-from allocation_core.state import CommandState, DepartmentState
+from allocation_core.state import CommandState, DepartmentState, TokenState
 from allocation_core.store import Marks, OtherVersion, Rewind, SlotStore, Superseded, Unfenced
 from allocation_core.stored_state import StoredPartition
+from schemas.words import Source, Status
 from tests.core.stored import (
     APPLIED,
     OWNED,
@@ -101,6 +104,34 @@ def test_what_contradicts_the_rest_is_told_to_who_asks_for_it(owned: str) -> Non
         stored = StoredPartition(redis, 0)
         assert len((await stored.read("h/s", indexes=True)).faults) == 1
         assert (await stored.read("h/s", indexes=False)).faults == []
+
+    with_store(owned, ask)
+
+
+def test_each_line_of_a_pool_is_loaded_and_read(owned: str) -> None:
+    def token(no: int, status: Status, **of: Any) -> TokenState:
+        others = {"doctor_id": None, "pin": None, "present": False, "times_preempted": 0, "arrival": no}
+        return TokenState("09:00-10:00", f"p{no}", Source.PAID, status, **{**others, **of})
+
+    saved = a_saved_state("s", "one", "two")
+    saved.arrivals, saved.token_nos = 4, {20_780: 4}
+    saved.tokens = {
+        (20_780, 1): token(1, Status.CONFIRMED, doctor_id="one"),
+        (20_780, 2): token(2, Status.CHECKED_IN, doctor_id="two", present=True),
+        (20_780, 3): token(3, Status.WAITLISTED),
+        (20_780, 4): token(4, Status.WAITLISTED, pin="one"),
+    }
+
+    async def ask(_store: SlotStore, redis: Redis) -> None:
+        stored = StoredPartition(redis, 0)
+        for offset, line in enumerate(("w", "w1", "c1", "i2"), start=APPLIED + 1):
+            await Loading(redis, 0, offset=offset).load([saved], b"saved")
+            found = await stored.read("h/s", indexes=True)
+            assert (found.state, found.faults) == (saved, [])
+            assert [await redis.delete(key) async for key in redis.scan_iter(f"*20780:{line}")] == [1]
+            faults = (await stored.read("h/s", indexes=True)).faults
+            assert faults == [f"index lines of 2026-11-23 09:00-10:00 {line} contradicts the tokens and doctors"]
+            assert (await stored.read("h/s", indexes=False)).faults == []
 
     with_store(owned, ask)
 
