@@ -49,11 +49,13 @@ class RunningGateway(Running):
 
     Attributes:
         settings: where the servers are.
+        history: the projector behind it.
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         super().__init__("gateway", settings, folder)
         self.settings = settings
+        self.history = Running("history", settings, folder)
 
     def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """Send a POST."""
@@ -73,7 +75,7 @@ def running_gateway(settings: Settings, folder: Path) -> Iterator[RunningGateway
     """Run one, with an allocator and a projector; they start side by side."""
     with ExitStack() as stack:
         gateway = RunningGateway(settings, folder)
-        services = [Running("allocator", settings, folder), Running("history", settings, folder), gateway]
+        services = [Running("allocator", settings, folder), gateway.history, gateway]
         for service in services:
             stack.callback(service.stop)
             service.start()

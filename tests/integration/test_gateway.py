@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,14 @@ class Department:
                 return answer
         raise AssertionError(f"{patient} was not answered")
 
+    def keep_booking(self, url: str, number: int, stop: threading.Event) -> list[httpx.Response]:
+        """Book for one patient after another, in the way of clients that retry with their key."""
+        answers: list[httpx.Response] = []
+        with httpx.Client(base_url=url, timeout=30) as http:
+            while not stop.is_set():
+                answers.append(self.book_until_answered(http, f"p{number}-{len(answers)}"))
+        return answers
+
 
 def test_bookings_at_once_are_each_answered_with_their_own_token_which_can_then_be_read(
     gateway: RunningGateway,
@@ -119,15 +128,8 @@ def test_a_gateway_that_is_killed_loses_and_doubles_nothing(gateway: RunningGate
     """Clients that retry with their key until they are answered get one token each, and the first answer."""
     here, stop = Department(gateway, "killed"), threading.Event()
 
-    def client(number: int) -> list[httpx.Response]:
-        answers: list[httpx.Response] = []
-        with httpx.Client(base_url=gateway.url, timeout=30) as http:
-            while not stop.is_set():
-                answers.append(here.book_until_answered(http, f"p{number}-{len(answers)}"))
-        return answers
-
     with ThreadPoolExecutor(4) as pool:
-        clients = [pool.submit(client, number) for number in range(4)]
+        clients = [pool.submit(here.keep_booking, gateway.url, number, stop) for number in range(4)]
         until(lambda: len(here.issued()) > 10, "bookings go through")
         gateway.process.kill()
         gateway.start()
@@ -142,6 +144,42 @@ def test_a_gateway_that_is_killed_loses_and_doubles_nothing(gateway: RunningGate
     again = gateway.post("/tokens", here.booking("p0-0"), Idempotency_Key="p0-0")
     assert (again.status_code, again.json()) == (201, first.json()), "also after restarts"
     assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_gateway_projector_and_postgres_are_killed_under_load_and_all_of_it_holds(
+    gateway: RunningGateway, postgres_server: Database
+) -> None:
+    here, stop = Department(gateway, "all-killed"), threading.Event()
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(here.keep_booking, gateway.url, number, stop) for number in range(4)]
+        until(lambda: len(here.issued()) > 10, "bookings go through")
+        gateway.history.process.kill()
+        gateway.process.kill()
+        postgres_server.kill()
+        try:
+            gateway.start()
+            gateway.wait()
+            meanwhile = gateway.post("/tokens", here.booking("without-postgres"), Prefer="wait=30")
+            assert meanwhile.status_code == 201, "bookings go on"
+        finally:
+            postgres_server.start()
+        gateway.history.start()
+        gateway.history.wait()
+        stop.set()
+        answers = [answer for each in clients for answer in each.result()]
+    assert {answer.status_code for answer in answers} == {201}
+    assert set(here.issued().values()) == {1}
+    for answer in answers[-4:]:
+        where, position = answer.headers["Location"], answer.headers["OPD-Position"]
+        until(partial(_shows, gateway, where, position), "the projector caught up", timeout_s=90)
+    audited = opd("verify", "--redis", "--history", "--audit", timeout_s=120, **environment(gateway.settings))
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    assert re.search(r"PostgreSQL equals the log, [\d,]+ rows of [\d,]+ records: holds", audited.stdout)
+    assert re.search(r"the audit trail is whole, [\d,]+ rows held to 0 anchors: holds", audited.stdout)
+
+
+def _shows(gateway: RunningGateway, where: str, position: str) -> bool:
+    return gateway.get(where, OPD_Position=position).status_code == 200
 
 
 def test_events_are_followed_and_resumed(gateway: RunningGateway) -> None:
