@@ -24,6 +24,7 @@ from services.auditor.report import Report as Audit
 from services.board.addresses import hall
 from services.demo import report as reports
 from services.demo.figures import Figures
+from services.demo.history import kept_of
 from services.demo.place import Place
 from services.demo.report import Outcome
 from services.demo.watch import watching
@@ -149,8 +150,9 @@ def _play_and_audit(  # noqa: PLR0913  what the user may choose
         with watching(console, day.day, _TITLE, live=live) as watch:
             played = _play(system, day, speed, watch.take)
         audit = _audit(system.settings, console)
+        kept = asyncio.run(kept_of(system.settings, day.facility_id, audit.partitions))
         place.keep = place.keep or not audit.holds
-    return Outcome(played, Figures.of(watch.board), audit)
+    return Outcome(played, Figures.of(watch.board), audit, kept)
 
 
 def _show_the_hall(system: System, day: Day, console: Console, *, open_it: bool) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 from services.auditor.command import print_report
 from services.auditor.report import Report as Audit
 from services.demo.figures import Figures, Utilisation
+from services.demo.history import Kept
 from services.demo.view import long_date
 from services.demo.words import REFUSALS
 from services.errors import OpdError
@@ -36,11 +37,12 @@ _TEXT_WIDTH = 100
 
 @dataclass(frozen=True)
 class Outcome:
-    """A demo that was played to its end."""
+    """A demo that was played to its end; `kept` is what PostgreSQL has of it, if it has all."""
 
     played: Summary
     figures: Figures
     audit: Audit
+    kept: Kept | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give everything for machines."""
@@ -49,6 +51,7 @@ class Outcome:
             "day": self.played.as_json(),
             "figures": self.figures.as_json(),
             "audit": self.audit.as_json(),
+            "history": self.kept and self.kept._asdict(),
         }
 
 
@@ -175,6 +178,10 @@ def _of_the_system(outcome: Outcome) -> list[Fact]:
         (f"{played.refusals.total():,}", f"refused with a reason: {refused}" if refused else "refused"),
         (f"{audit.dead_letters:,}", "unreadable records put aside; nothing was held up by them"),
     ]
+    if outcome.kept is not None:
+        kept = outcome.kept
+        text = f"tokens in PostgreSQL, asked in SQL: {kept.seen:,} seen, {kept.no_shows:,} did not come"
+        facts.append((f"{kept.tokens:,}", f"{text}, {kept.preemptions:,} seats lost"))
     if audit.holds:
         facts.append(("yes", "the audit holds: nothing overbooked, nothing lost, nothing decided twice"))
     else:

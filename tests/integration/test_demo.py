@@ -105,6 +105,13 @@ def test_a_day_on_servers_of_its_own_holds_and_leaves_nothing_but_the_report(
     assert said["audit"]["commands"] == sum(said["day"]["commands"].values())
     assert said["audit"]["events"] == sum(said["day"]["events"].values())
     figures = said["figures"]
+    ended = figures["ended"]
+    assert said["history"] == {
+        "tokens": figures["tokens"],
+        "seen": ended.get("COMPLETED", 0) + ended.get("CALLED", 0),
+        "no_shows": ended.get("NO_SHOW", 0),
+        "preemptions": said["audit"]["events_by_type"].get("TokenPreempted", 0),
+    }
     assert figures["at_once"] == said["day"]["events"]["TokenConfirmed"]
     assert figures["waitlisted"] == said["day"]["events"].get("TokenWaitlisted", 0)
     assert figures["refusals"] == said["day"]["refusals"]

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,7 @@ from services.auditor.report import Report as Audit
 from services.demo import report
 from services.demo.board import Board, Department, Seats
 from services.demo.figures import Figures
+from services.demo.history import Kept
 from services.demo.pace import Pace
 from services.demo.report import Outcome
 from services.demo.ticker import Ticker
@@ -496,6 +498,13 @@ def text_of(outcome: Outcome, width: int = 80) -> str:
     with console.capture() as said:
         console.print(report.summary(outcome))
     return said.get()
+
+
+def test_what_postgres_has_of_the_day_is_told(told: list[Happening]) -> None:
+    outcome = replace(an_outcome(told, Audit()), kept=Kept(tokens=1412, seen=1300, no_shows=31, preemptions=7))
+    said = " ".join(text_of(outcome).split())
+    assert "1,412 tokens in PostgreSQL, asked in SQL: 1,300 seen, 31 did not come, 7 seats lost" in said
+    assert outcome.as_json()["history"] == {"tokens": 1412, "seen": 1300, "no_shows": 31, "preemptions": 7}
 
 
 def test_the_report_is_written_whole_and_replaces_the_last_one(tmp_path: Path) -> None:
