@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-BATCH_RECORDS = 500
+BATCH_RECORDS = 1_000
 FETCH_WAIT_S = 1.0
 IDLE_CHECK_S = 3.0
 RETRY_AFTER_S = 0.5

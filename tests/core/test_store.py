@@ -334,10 +334,10 @@ def test_a_department_that_is_not_there_is_read_as_none(owned: str) -> None:
 def test_each_department_is_named_once_however_many_there_are(every_redis: str) -> None:
     async def ask(store: SlotStore, redis: Redis) -> None:
         await store.fence(OWNED)
-        batch = [command for number in range(1000) for command in a_batch(number, department=f"d{number}")]
-        await store.decide(batch, generation=OWNED, expected=-1, committed=0, last=999, digest=b"")
+        batch = [command for number in range(2001) for command in a_batch(number, department=f"d{number}")]
+        await store.decide(batch, generation=OWNED, expected=-1, committed=0, last=2000, digest=b"")
         names = [name async for name in StoredPartition(redis, 0).departments()]
-        assert sorted(names) == sorted(department_digest(f"h/d{number}").hex() for number in range(1000))
+        assert sorted(names) == sorted(department_digest(f"h/d{number}").hex() for number in range(2001))
 
     with_store(every_redis, ask)
 
