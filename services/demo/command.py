@@ -175,7 +175,9 @@ def _play(system: System, day: Day, speed: float, onlooker: Onlooker) -> Summary
 
 
 async def _play_as_long_as_all_runs(system: System, day: Day, speed: float, onlooker: Onlooker) -> Summary:
-    playing = asyncio.create_task(play(day, system.settings, speed=speed, on_event=onlooker))
+    playing = asyncio.create_task(
+        play(day, system.settings, speed=speed, on_event=onlooker, gateway=system.http["gateway"])
+    )
     try:
         while not (await asyncio.wait({playing}, timeout=_CHECK_EVERY_S))[0]:
             system.check()

@@ -175,6 +175,10 @@ def _of_the_system(outcome: Outcome) -> list[Fact]:
     refused = ", ".join(f"{count} {REFUSALS[reason]}" for reason, count in _three_commonest(outcome.figures.refusals))
     facts = [
         (f"{audit.commands:,}", f"commands, {audit.events:,} events; {answered}"),
+        (
+            f"{played.over_http:,}",
+            "of the commands over HTTP, by the walk-ins of one department; the others through Kafka",
+        ),
         (f"{played.refusals.total():,}", f"refused with a reason: {refused}" if refused else "refused"),
         (f"{audit.dead_letters:,}", "unreadable records put aside; nothing was held up by them"),
     ]

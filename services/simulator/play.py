@@ -20,6 +20,7 @@ from services.kafka import kafka_client
 from services.settings import Settings
 from services.simulator.day import Day
 from services.simulator.department import Posting
+from services.simulator.front_door import FrontDoor
 from services.simulator.world import Step, World
 from services.topics import check_topics
 
@@ -72,6 +73,7 @@ class Summary:
         steps: of virtual time, each sent and answered as one.
         answered_ms: real time from sending to the answer, a command each.
         waits_ms: virtual time from check-in to being called, a patient each, shortest first.
+        over_http: of the commands, those that went through a gateway.
     """
 
     day: Day
@@ -83,6 +85,7 @@ class Summary:
     seconds: float = 0.0
     answered_ms: list[float] = field(default_factory=list)
     waits_ms: list[int] = field(default_factory=list)
+    over_http: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Give the summary for machines."""
@@ -93,6 +96,7 @@ class Summary:
             "run": self.day.run,
             "commands": dict(self.commands.most_common()),
             "events": dict(self.events.most_common()),
+            "over_http": self.over_http,
             "refusals": dict(self.refusals.most_common()),
             "dead_letters": self.dead_letters,
             "steps": self.steps,
@@ -110,12 +114,13 @@ def percentiles(values: Sequence[float]) -> dict[int, float]:
     return {at: cuts[at - 1] for at in (50, 90, 99)}
 
 
-async def play(
+async def play(  # noqa: PLR0913  each is a choice
     day: Day,
     settings: Settings,
     *,
     speed: float = 0,
     on_event: Onlooker = lambda _: None,
+    gateway: str | None = None,
     timeout_s: float = 30,
 ) -> Summary:
     """Play a day into the system that the settings name, and wait for its end.
@@ -125,16 +130,20 @@ async def play(
         settings: where Kafka is and what the topics are called.
         speed: virtual seconds a real one; 0 is as fast as the answers come.
         on_event: is told of every command sent and everything that the topics say meanwhile.
+        gateway: URL of one, at which the first department's walk-ins ask for their tokens.
         timeout_s: how long a command may go unanswered.
 
     Raises:
         TopicError: Kafka cannot be reached, or its topics do not fit.
         SimulationError: answers do not come, or Kafka failed.
+        NoAnswer: the gateway failed.
     """
     topics = await check_topics(settings, timeout_s=timeout_s)
     world, summary, began = World(day), Summary(day), time.monotonic()
+    key = f"{day.facility_id}/{day.plan()[0].department_id}".encode()
+    door = None if gateway is None else FrontDoor(gateway, key)
     try:
-        async with _wire(settings, topics[0].partitions, timeout_s) as wire:
+        async with _wire(settings, topics[0].partitions, timeout_s, door) as wire:
             first = world.next_step()
             step = first
             while step is not None and first is not None:
@@ -147,6 +156,7 @@ async def play(
         raise SimulationError(f"the Kafka at {servers} failed: {error!r}\ntry: look into its log") from error
     summary.seconds = time.monotonic() - began
     summary.waits_ms = world.waits_ms
+    summary.over_http = 0 if door is None else door.asked
     return summary
 
 
@@ -193,9 +203,15 @@ class _Wire:
     """Sends commands, and reads the events and dead letters that come of them."""
 
     def __init__(
-        self, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, settings: Settings, timeout_s: float
+        self,
+        producer: AIOKafkaProducer,
+        consumer: AIOKafkaConsumer,
+        settings: Settings,
+        timeout_s: float,
+        door: FrontDoor | None,
     ) -> None:
         self._producer, self._consumer, self._settings, self._timeout_s = producer, consumer, settings, timeout_s
+        self._door = door
 
     async def ask(self, postings: Sequence[Posting]) -> list[_Answer]:
         """Send records and give all answers, those of one partition in the topic's order."""
@@ -215,6 +231,28 @@ class _Wire:
         return [answer for where in sorted(answers) for answer in answers[where]]
 
     async def _send(self, postings: Sequence[Posting]) -> set[_Place]:
+        door = self._door
+        if door is None:
+            return await self._append(postings)
+        others = [posting for posting in postings if posting.key != door.key]
+        theirs = [posting for posting in postings if posting.key == door.key]
+        sent = await asyncio.gather(self._append(others), self._send_in_order(theirs, door))
+        return set().union(*sent)
+
+    async def _send_in_order(self, postings: Sequence[Posting], door: FrontDoor) -> set[_Place]:
+        """Send one department's, some through the gateway: else its order would be left to chance."""
+        places: set[_Place] = set()
+        before: list[Posting] = []
+        for posting in postings:
+            if door.takes(posting):
+                places |= await self._append(before)
+                before = []
+                places.add(await door.ask(posting))
+            else:
+                before.append(posting)
+        return places | await self._append(before)
+
+    async def _append(self, postings: Sequence[Posting]) -> set[_Place]:
         topic = self._settings.commands_topic
         sent = [
             await self._producer.send(topic, key=posting.key, value=posting.value, headers=[CONTENT_TYPE])
@@ -250,7 +288,7 @@ class _Wire:
 
 
 @asynccontextmanager
-async def _wire(settings: Settings, partitions: int, timeout_s: float) -> AsyncIterator[_Wire]:
+async def _wire(settings: Settings, partitions: int, timeout_s: float, door: FrontDoor | None) -> AsyncIterator[_Wire]:
     producer = AIOKafkaProducer(**kafka_client(settings), enable_idempotence=True, acks="all")
     consumer = AIOKafkaConsumer(**kafka_client(settings), enable_auto_commit=False, auto_offset_reset="latest")
     try:
@@ -261,7 +299,7 @@ async def _wire(settings: Settings, partitions: int, timeout_s: float) -> AsyncI
         await consumer.seek_to_end()
         for where in consumer.assignment():
             await consumer.position(where)  # the end is the one of now, not the one of the first poll
-        yield _Wire(producer, consumer, settings, timeout_s)
+        yield _Wire(producer, consumer, settings, timeout_s, door)
     finally:
         await consumer.stop()
         await producer.stop()

@@ -104,6 +104,7 @@ def test_a_day_on_servers_of_its_own_holds_and_leaves_nothing_but_the_report(
     assert all(invariant["holds"] for invariant in said["audit"]["invariants"].values())
     assert said["audit"]["commands"] == sum(said["day"]["commands"].values())
     assert said["audit"]["events"] == sum(said["day"]["events"].values())
+    assert said["day"]["over_http"] == 12
     figures = said["figures"]
     ended = figures["ended"]
     assert said["history"] == {
