@@ -8,6 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from services.allocator.metrics import AllocatorMetrics
 from services.auditor.metrics import VerifyMetrics
+from services.board.metrics import BoardMetrics
 from services.gateway.metrics import GatewayMetrics
 from services.history.metrics import HistoryMetrics
 
@@ -22,6 +23,7 @@ SERVICES: dict[str, Callable[[], Metrics]] = {
     "opd allocator": AllocatorMetrics,
     "opd history": HistoryMetrics,
     "opd gateway": GatewayMetrics,
+    "opd board": BoardMetrics,
     "opd verify --metrics": VerifyMetrics,
 }
 
