@@ -92,7 +92,9 @@ class QuickRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Give what answers a request."""
         call = _planned(self.dependant)
-        if call is None or self.body_field is not None or self.status_code is not None:
+        more = (self.body_field, self.status_code, self.response_model_include, self.response_model_exclude)
+        leaves_out = self.response_model_exclude_unset or self.response_model_exclude_defaults
+        if call is None or leaves_out or any(each is not None for each in more):
             return super().get_route_handler()
 
         async def handle(request: Request) -> Response:

@@ -157,6 +157,21 @@ def test_what_it_does_not_know_it_leaves_to_fastapi(endpoint: Callable[..., Awai
     assert route.get_route_handler().__module__ == "fastapi.routing"
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"status_code": 201},
+        {"response_model_exclude_unset": True},
+        {"response_model_exclude_defaults": True},
+        {"response_model_include": {"id"}},
+        {"response_model_exclude": {"id"}},
+    ],
+    ids=lambda how: next(iter(how)),
+)
+def test_answers_that_are_made_otherwise_are_left_to_fastapi(how: dict[str, Any]) -> None:
+    assert QuickRoute("/{id}", read, **how).get_route_handler().__module__ == "fastapi.routing"
+
+
 def test_all_of_the_gateways_are_quick_and_documented_as_before() -> None:
     app = FastAPI()
     for module in (tokens, doctors, slots, departments, commands, events, problems):
