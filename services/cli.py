@@ -38,6 +38,7 @@ COMMANDS = {
     "history": _Line("services.history.command:COMMANDS", "Keep all that happened in PostgreSQL, to be asked in SQL."),
     "gateway": _Line("services.gateway.command:gateway", "Take commands over HTTP, and answer with their outcomes."),
     "board": _Line("services.board.command:board", "Serve the pages for halls, kiosks, desks, doctors and phones."),
+    "notifier": _Line("services.notifier.command:COMMANDS", "Tell patients what changes about their tokens."),
     "token-for": _Line("services.gateway.command:token_for", "Print a token that a gateway takes."),
     "make-keys": _Line("services.gateway.command:make_keys", "Write a key that signs such tokens, and its JWKS."),
     "erase": _Line("services.vault.command:erase", "Destroy what is known of a patient."),

@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     board_key_file: Path | None = None
     board_rooms: Path | None = None
     time_zone: str = "UTC"
+    notifier_channels: Path | None = None
+    notifier_schema: str = Field("opd_notifier", pattern="^[a-z_][a-z0-9_]{0,39}$")
+    notifier_soon_before: int = Field(2, ge=0, le=20)
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(None, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -37,13 +37,14 @@ class Service(NamedTuple):
     for_clients: bool = False
 
 
-def all_services(*, allocators: int = 1) -> list[Service]:
-    """What runs on the servers."""
+def all_services(*, allocators: int = 1, with_messages: bool = False) -> list[Service]:
+    """What runs on the servers; messages only where there are channels for them."""
     return [
         Service("allocator", copies=allocators),
         Service("history"),
         Service("gateway", for_clients=True),
         Service("board", for_clients=True),
+        *([Service("notifier")] if with_messages else []),
     ]
 
 

@@ -54,7 +54,8 @@ def up(  # noqa: PLR0913 - a command's options
         with_postgres=True,
         progress=progress,
     )
-    system = System(stack, settings, all_services(allocators=allocators), partitions=partitions, progress=progress)
+    services = all_services(allocators=allocators, with_messages=settings.notifier_channels is not None)
+    system = System(stack, settings, services, partitions=partitions, progress=progress)
     try:
         with system:
             if as_json:
@@ -92,6 +93,8 @@ def _show(system: System, folder: Path) -> None:
     page = start_page(system.http["board"], Day.facility_id, settings)
     console.print(f"  {page}\n    leads to all pages: hall, kiosk, desk, doctors' rooms", soft_wrap=True)
     console.print(f"  {system.http['gateway']}/docs\n    shows what there is to ask over HTTP, and tries it\n")
+    if settings.notifier_channels is None:
+        console.print("Patients get no messages: --notifier-channels names a file of channels (docs/messages.md).\n")
     console.print("Stop it with Ctrl-C; the next `opd up` here goes on where this one ended.")
     warning = "A development stack: no passwords, no encryption, one copy of the data. Not for a hospital."
     console.print(Panel(warning, title="Warning", expand=False))

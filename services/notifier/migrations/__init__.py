@@ -1,0 +1,1 @@
+"""How the schema of the outbox came to be."""
