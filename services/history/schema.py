@@ -1,5 +1,7 @@
 """Schemas in PostgreSQL, the history's and others': made and led on by Alembic, never taken back."""
 
+import asyncio
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -16,6 +18,8 @@ from services.history.postgres import connect
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 VERSIONS = _MIGRATIONS / "versions"
+# Alembic keeps what it works on in its modules: two schemas at once in one process would get each other's tables.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class NewerSchema(OpdError):  # noqa: N818  it is what it is
@@ -33,6 +37,15 @@ async def migrate(url: str, schema: str, versions: Path = VERSIONS) -> str:
     Raises:
         NewerSchema: it is ahead of this version.
     """
+    return await asyncio.to_thread(_migrate_alone, url, schema, versions)
+
+
+def _migrate_alone(url: str, schema: str, versions: Path) -> str:
+    with _ONE_AT_A_TIME:
+        return asyncio.run(_migrate(url, schema, versions))
+
+
+async def _migrate(url: str, schema: str, versions: Path) -> str:
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: connect(url, schema), poolclass=NullPool
     )

@@ -6,7 +6,10 @@ import re
 import asyncpg
 import pytest
 
-from services.history.schema import NewerSchema, migrate
+from services.history.postgres import connect
+from services.history.schema import VERSIONS, NewerSchema, migrate
+from services.trail import trail
+from services.vault import vault
 from tests.console import ROOT
 from tests.history.conftest import InDatabase
 from tests.servers import Database
@@ -22,6 +25,20 @@ def test_two_that_start_together_make_it_once(postgres_server: Database, schema:
         return await asyncio.gather(*[migrate(postgres_server.url, schema) for _ in range(3)])
 
     assert asyncio.run(both()) == ["0001"] * 3
+
+
+def test_schemas_that_are_made_at_once_have_their_own_tables(postgres_server: Database, schema: str) -> None:
+    places = {schema: VERSIONS, f"{schema}_vault": vault.VERSIONS, f"{schema}_audit": trail.VERSIONS}
+    of_schema = "SELECT tablename FROM pg_tables WHERE schemaname = $1 AND tablename = ANY($2)"
+
+    async def run() -> list[list[str]]:
+        await asyncio.gather(*[migrate(postgres_server.url, *place) for place in places.items()])
+        connection = await connect(postgres_server.url, "public")
+        rows = [await connection.fetch(of_schema, each, ["tokens", "contacts", "trail"]) for each in places]
+        await connection.close()
+        return [[row["tablename"] for row in found] for found in rows]
+
+    assert asyncio.run(run()) == [["tokens"], ["contacts"], ["trail"]]
 
 
 def test_a_newer_schema_is_refused_and_left_alone(
