@@ -34,8 +34,8 @@ def main() -> int:
         token = httpx.post(f"{url}/tokens", json={**POOL, "patient_id": "p1", "source": "PAID"}).raise_for_status()
         known = {**POOL, "doctor_id": "dr-rao", "token_id": token.json()["token_id"], "source": "PAID"}
         endpoints = len(httpx.get(f"{url}/openapi.json").json()["paths"])
-        # A third of them in stories, which have 10 requests on average.
-        each, stories = asked.requests * 2 // 3 // endpoints + 1, asked.requests // 30 + 1
+        # A sixth of them in stories, of about 10 requests each.
+        each, stories = asked.requests * 5 // 6 // endpoints + 1, asked.requests // 60 + 1
         fuzzed = fuzz(url, known, requests_each=each, stories=stories, first_seed=asked.seed)
         audited = opd("verify", "--redis", timeout_s=600, **environment(system.settings))
     sys.stdout.write(f"{fuzzed.requests.total()} requests; answers: {dict(sorted(fuzzed.statuses.items()))}\n")
