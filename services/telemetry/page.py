@@ -11,6 +11,7 @@ from services.auditor.metrics import VerifyMetrics
 from services.board.metrics import BoardMetrics
 from services.gateway.metrics import GatewayMetrics
 from services.history.metrics import HistoryMetrics
+from services.notifier.metrics import NotifierMetrics
 
 
 class Metrics(Protocol):
@@ -24,6 +25,7 @@ SERVICES: dict[str, Callable[[], Metrics]] = {
     "opd history": HistoryMetrics,
     "opd gateway": GatewayMetrics,
     "opd board": BoardMetrics,
+    "opd notifier": NotifierMetrics,
     "opd verify --metrics": VerifyMetrics,
 }
 
