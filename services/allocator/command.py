@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from services.allocator.process import run_allocator
 from services.allocator.workers import run_workers
 from services.settings import Settings
 
@@ -23,4 +22,6 @@ def allocator(
     if workers > 1:
         run_workers(settings, workers, port)
     else:
+        from services.allocator.process import run_allocator  # noqa: PLC0415  not where workers do the work
+
         run_allocator(settings.model_copy(update={"http_port": port}))
