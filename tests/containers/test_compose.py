@@ -1,6 +1,11 @@
 """docker-compose.yml and the Dockerfile say what the settings, the contract and the services say."""
 
+import os
 import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +18,14 @@ from services.cli import COMMANDS
 from services.settings import Settings
 from tests import compose
 from tests.console import ROOT
+from tests.waiting import until
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 CLUSTER = compose.variables_in(ROOT / "deploy" / "cluster.env")
 ALONE, TOGETHER = compose.services(), compose.services(**CLUSTER)
 OURS = {name: service for name, service in ALONE.items() if service["image"].startswith("opd-token-engine:")}
 RUNNING = {name: service for name, service in ALONE.items() if service.get("restart") == "unless-stopped"}
+PREPARING = {name: service for name, service in ALONE.items() if service.get("entrypoint", [])[-1:] == ["prepare"]}
 SETTINGS = {f"OPD_{name.upper()}" for name in Settings.model_fields}
 
 
@@ -54,7 +61,8 @@ def test_what_it_says_to_our_services_are_settings(name: str) -> None:
     assert told.keys() <= SETTINGS
     Settings.model_validate({key.removeprefix("OPD_").lower(): value for key, value in told.items()})
     words = OURS[name].get("command", [])
-    commands = [words[0]] if words and "entrypoint" not in OURS[name] else re.findall(r"\bopd ([a-z-]+)", str(words))
+    alone = words and "entrypoint" not in OURS[name]
+    commands = [words[0]] if alone else re.findall(r"\bopd ([a-z-]+)", " ".join(words))
     assert set(commands) <= COMMANDS.keys()
 
 
@@ -96,6 +104,7 @@ def test_the_topics_are_the_contracts() -> None:
         Settings.model_fields[f"{name}_topic"].default for name in ("commands", "events", "dead_letters")
     ]
     assert environment(ALONE["kafka"])["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+    assert ALONE["topics"]["command"][:2] == ["opd", "topics"]
     assert ALONE["topics"]["command"][-1] == "--replication-factor=1"
     assert TOGETHER["topics"]["command"][-1] == "--replication-factor=3"
 
@@ -139,11 +148,48 @@ def test_what_runs_has_limits_and_a_health_check(name: str) -> None:
 @pytest.mark.parametrize("name", ALONE)
 def test_what_one_waits_for_can_come(name: str) -> None:
     for other, how in ALONE[name].get("depends_on", {}).items():
-        expected = "service_healthy" if other in RUNNING else "service_completed_successfully"
-        assert how["condition"] == expected
+        assert how["condition"] == "service_healthy"
+        assert other in RUNNING | PREPARING
         # Compose refuses to wait for what another profile starts, unless it need not be there.
         profiles = set(ALONE[other].get("profiles", []))
         assert profiles <= set(ALONE[name].get("profiles", [])) or how.get("required") is False
+
+
+@pytest.mark.parametrize("services", [ALONE, TOGETHER], ids=["alone", "together"])
+def test_nothing_ends_before_the_simulation(services: dict[str, Any]) -> None:
+    """`up --exit-code-from simulation` ends all of it as soon as anything ends."""
+    chosen = {"simulation"} | ({"cluster"} if services is TOGETHER else set())
+    started = {name for name, service in services.items() if set(service.get("profiles", chosen)) & chosen}
+    assert started - RUNNING.keys() - PREPARING.keys() == {"simulation"}
+    assert services["simulation"]["restart"] == "no"
+
+
+@pytest.mark.parametrize("name", PREPARING)
+def test_what_prepares_stays_when_it_is_done_and_fails_with_what_it_does(name: str, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    (looked_for,) = re.findall(r"(/\S+)", PREPARING[name]["healthcheck"]["test"][-1])
+    assert Path(looked_for).parent.as_posix() in PREPARING[name]["tmpfs"], "a stopped one forgets that it was done"
+    entrypoint = [word.replace(looked_for, str(done)) for word in PREPARING[name]["entrypoint"]]
+    with _started([*entrypoint, "sh", "-c", "exit 3"]) as failing:
+        assert failing.wait(timeout=30) == 3
+    assert not done.exists()
+    with _started([*entrypoint, "sh", "-c", f"test ! -e {done}"]) as process:
+        until(done.exists, "it says that it is done")
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+@contextmanager
+def _started(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start it; what it left running ends with it, as in a container."""
+    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603  ours
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_the_cluster_sets_what_there_is_to_set() -> None:
