@@ -26,7 +26,7 @@ _log = structlog.stdlib.get_logger(__name__)
 _AT_ONCE = 8
 _LOOK_EVERY_S = 1.0
 _FORGET_EVERY_S = 3600.0
-_TRIES_AT_ONCE = 3
+TRIES_AT_ONCE = 3
 _TRIED_AGAIN_AFTER_S = 0.5
 # When a channel takes nothing for a while: after these the message is given up.
 LATER_AFTER = (
@@ -164,7 +164,7 @@ class Sender:
 
         @stamina.retry(
             on=NotTaken,
-            attempts=_TRIES_AT_ONCE,
+            attempts=TRIES_AT_ONCE,
             wait_initial=_TRIED_AGAIN_AFTER_S,
             wait_jitter=_TRIED_AGAIN_AFTER_S,
             timeout=None,

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from services.stack import KafkaServer, PostgresServer, ValkeyServer
 from services.stack.ports import LOOPBACK, free_ports
 from tests.certificates import Certificates, make_certificates
 from tests.tls_proxy import tls_in_front_of
+from tests.waiting import until
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 # Kafka's numbers for them.
@@ -48,6 +49,11 @@ def documented_redis_users(password: str) -> list[list[str]]:
     """The commands that make the users of Redis, word by word."""
     lines = [line for line in OPERATIONS.read_text().splitlines() if line.startswith("ACL SETUSER opd")]
     return [line.replace("PASSWORD", password).split() for line in lines]
+
+
+def documented_grants() -> list[str]:
+    """The statements that give the audit's role of PostgreSQL its rights."""
+    return re.findall(r"^GRANT .* TO audit;$", OPERATIONS.read_text(), re.MULTILINE)
 
 
 def documented_rights_on_a_cluster() -> list[str]:
@@ -85,7 +91,7 @@ def secured_servers(folder: Path, redis_binary: str | None) -> Iterator[Secured]
     """Start them; a `redis-server` with TLS of its own is used if there is one, else a proxy lends it to Valkey."""
     certificates, users = make_certificates(folder), documented_users()
     mine = uuid.uuid4().hex[:12]
-    passwords = {user: folder / f"{user}.password" for user in [*users, "redis", "postgres"]}
+    passwords = {user: folder / f"{user}.password" for user in [*users, "redis", "postgres", "audit"]}
     for user, file in passwords.items():
         file.write_text(f"{user}-{uuid.uuid4().hex}\n")
     secret = {user: file.read_text().strip() for user, file in passwords.items()}
@@ -100,7 +106,8 @@ def secured_servers(folder: Path, redis_binary: str | None) -> Iterator[Secured]
         kafka, plain = _kafka(folder / "kafka", certificates, {user: secret[user] for user in users}, cleanup)
         asyncio.run(_allow(plain, users, names))
         redis = cleanup.enter_context(_redis(folder / "redis", certificates, secret["redis"], redis_binary))
-        postgres = cleanup.enter_context(_postgres(folder / "postgres", certificates, secret["postgres"]))
+        roles = {"opd": secret["postgres"], "audit": secret["audit"]}
+        postgres = cleanup.enter_context(_postgres(folder / "postgres", certificates, roles))
         shared = {
             **names.model_dump(include={"commands_topic", "events_topic", "dead_letters_topic", "consumer_group"}),
             "history_schema": names.history_schema,
@@ -118,6 +125,9 @@ def secured_servers(folder: Path, redis_binary: str | None) -> Iterator[Secured]
             user: {**shared, "kafka_username": user, "kafka_password_file": str(passwords[user])} for user in users
         }
         flags["opd-gateway"]["redis_url"] = redis[1].replace("opd@", "opd-gateway@")
+        for server in ("postgres", "vault"):
+            flags["opd-audit"][f"{server}_url"] = postgres[1].replace("opd@", "audit@")
+            flags["opd-audit"][f"{server}_password_file"] = str(passwords["audit"])
         yield Secured(names, flags, certificates, redis[0], postgres[0])
 
 
@@ -188,23 +198,37 @@ def _redis(
 
 
 @contextmanager
-def _postgres(folder: Path, certificates: Certificates, password: str) -> Iterator[tuple[str, str]]:
+def _postgres(folder: Path, certificates: Certificates, roles: dict[str, str]) -> Iterator[tuple[str, str]]:
     server = PostgresServer(folder)
     with ExitStack() as cleanup:
         cleanup.callback(server.stop)
         server.start()
-        asyncio.run(_set_password(server.url, password))
-        hba = folder / "postgres" / "pg_hba.conf"
-        hba.write_text(hba.read_text().replace("trust", "scram-sha-256"))
-        os.kill(server.process.pid, signal.SIGHUP)
         address = urlsplit(server.url)
+        owner, database = address.username, address.path[1:]
+
+        def let_in(users: Iterable[str | None], how: str) -> None:
+            lines = [f"host {database} {user} {LOOPBACK}/32 {how}\n" for user in users]
+            (folder / "postgres" / "pg_hba.conf").write_text("".join(lines))
+            os.kill(server.process.pid, signal.SIGHUP)
+
+        let_in([owner, "postgres"], "trust")
+        until(lambda: asyncio.run(_made(server.url.replace("opd@", "postgres@"), roles)), "its administrator gets in")
+        let_in(roles, "scram-sha-256")
         tls_port = cleanup.enter_context(tls_in_front_of(address.port or 0, certificates, asks_first=True))
         yield server.url, f"postgresql://{address.username}@{LOOPBACK}:{tls_port}{address.path}"
 
 
-async def _set_password(url: str, password: str) -> None:
-    connection = await asyncpg.connect(url)
+async def _made(url: str, roles: dict[str, str]) -> bool:
+    """Whether the roles could be made, each with its password, by an administrator."""
     try:
-        await connection.execute(f"ALTER ROLE CURRENT_USER PASSWORD '{password}'")
+        connection = await asyncpg.connect(url)
+    except asyncpg.InvalidAuthorizationSpecificationError:
+        return False
+    try:
+        for role, password in roles.items():
+            if not await connection.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", role):
+                await connection.execute(f"CREATE ROLE {role} LOGIN")
+            await connection.execute(f"ALTER ROLE {role} PASSWORD '{password}'")
     finally:
         await connection.close()
+    return True

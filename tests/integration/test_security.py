@@ -1,6 +1,7 @@
 """A whole system behind TLS, passwords and access lists, each service with the rights of docs/operations.md alone."""
 
 import asyncio
+import re
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from redis.exceptions import ConnectionError as NotConnected
 from services.auditor.kafka import audit_topics
 from services.dead_letters.command import list_letters, replay
 from services.gateway.limits import _Storage
-from services.history.postgres import NoPostgres, wait_for_postgres
+from services.history.postgres import NoPostgres, connect, wait_for_postgres
 from services.kafka import kafka_client
 from services.rebuild import rebuild
 from services.redis import connect_redis
@@ -26,10 +27,12 @@ from services.settings import Settings
 from services.simulator.day import Day
 from services.simulator.play import play
 from services.snapshots.command import restore, snapshot, trim
+from services.stack.system import environment
 from services.topics import TopicError, check_topics, ensure_topics
 from tests.conftest import REDIS_SERVER
+from tests.console import opd
 from tests.integration.gateways import Running
-from tests.integration.secured import Secured, documented_users, secured_servers
+from tests.integration.secured import Secured, documented_grants, documented_users, secured_servers
 from tests.waiting import until
 
 PARTITIONS = 2
@@ -76,13 +79,17 @@ def test_a_day_goes_through_with_the_documented_rights_and_no_secret_is_told(
         replay(letters, everything=True, force=True)
         assert audit_topics(secured.settings("opd-audit"), redis=True).holds
 
+        told = ""
         saving = secured.settings("opd-snapshot")
         snapshot(saving, out=tmp_path / "snapshots", every=True)
         rebuild(saving, every=True)
         until(lambda: audit_topics(secured.settings("opd-audit"), redis=True).holds, "it is rebuilt")
-        trim(secured.settings("opd-trim"), snapshot=tmp_path / "snapshots", partition=[a_token_is_booked(services[2])])
+        partition = a_token_is_booked(services[2])
+        run(the_audits_role_gets_its_rights(secured))
+        told += all_is_audited(secured)
+        trim(secured.settings("opd-trim"), snapshot=tmp_path / "snapshots", partition=[partition])
         command_lines = [Path(f"/proc/{service.process.pid}/cmdline") for service in services]
-        told = "".join(line.read_text() for line in command_lines if line.exists())
+        told += "".join(line.read_text() for line in command_lines if line.exists())
     with Redis.from_url(secured.redis.url) as redis:
         redis.flushall()
     restore(saving, folder=tmp_path / "snapshots", every=True)
@@ -106,6 +113,25 @@ def a_token_is_booked(gateway: Running) -> int:
     return int(position.partition("-")[0])
 
 
+async def the_audits_role_gets_its_rights(secured: Secured) -> None:
+    connection = await connect(secured.settings("opd-history").postgres_url, "public")
+    try:
+        for grant in documented_grants():
+            await connection.execute(re.sub(r"SCHEMA opd\b", f"SCHEMA {secured.names.history_schema}", grant))
+    finally:
+        await connection.close()
+
+
+def all_is_audited(secured: Secured) -> str:
+    """Run what the nightly audit runs, and give what it said."""
+    settings: dict[str, Any] = environment(secured.said_to("opd-audit"))
+    audit = opd("verify", "--redis", "--history", "--audit", **settings)
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert "PostgreSQL equals the log" in audit.stdout
+    assert "the audit trail is whole" in audit.stdout
+    return audit.stdout + audit.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "because"),
     [
@@ -127,7 +153,7 @@ def test_kafka_lets_nobody_else_in_and_is_no_other_one(
     assert "canary" not in str(refused.value)
 
 
-@pytest.mark.parametrize("user", ["opd-history", "opd-gateway", "opd-allocator", "opd-snapshot"])
+@pytest.mark.parametrize("user", ["opd-history", "opd-gateway", "opd-allocator", "opd-snapshot", "opd-notifier"])
 def test_a_user_of_kafka_may_read_and_write_no_other_topic(user: str, secured: Secured) -> None:
     settings, allowed = secured.settings(user), documented_users()[user]
     topics = [settings.commands_topic, settings.events_topic, settings.dead_letters_topic]

@@ -20,6 +20,8 @@ from services.cli import COMMANDS
 from services.gateway.command import DEFAULT_HTTP_PORT as GATEWAY_PORT
 from services.history.command import DEFAULT_HTTP_PORT as HISTORY_PORT
 from services.history.postgres import ANSWERS_WITHIN_S
+from services.notifier.command import DEFAULT_HTTP_PORT as NOTIFIER_PORT
+from services.notifier.sender import TRIES_AT_ONCE
 from services.settings import Settings, read_settings
 from tests.certificates import make_certificates
 from tests.integration.secured import documented_users
@@ -29,14 +31,23 @@ FOLDER = ROOT / "deploy" / "kubernetes"
 # The oldest release that has all that is used here, and the newest that the schemas know.
 RELEASES = ["1.30.0", "1.37.0"]
 NOT_OF_KUBERNETES = {"ScaledObject", "TriggerAuthentication", "PodMonitor"}
-PORTS = {"allocator": ALLOCATOR_PORT, "history": HISTORY_PORT, "gateway": GATEWAY_PORT, "board": BOARD_PORT}
+PORTS = {
+    "allocator": ALLOCATOR_PORT,
+    "history": HISTORY_PORT,
+    "gateway": GATEWAY_PORT,
+    "board": BOARD_PORT,
+    "notifier": NOTIFIER_PORT,
+}
 # How long each may take to stop, in seconds: what is in flight must be finished, or come to its own timeout.
 STOPS_WITHIN_S = {
     "allocator": REBALANCE_TIMEOUT_MS / 1000,
     "history": ANSWERS_WITHIN_S,
     "gateway": 15 + 5,
     "board": 15 + 5,
+    "notifier": TRIES_AT_ONCE * (15 + 4 + 1),
 }
+# Mail servers, and whatever is asked over https.
+CHANNELS = {465, 587, 443}
 
 Manifest = dict[str, Any]
 
@@ -160,6 +171,18 @@ def mounted_files(pod: Manifest) -> list[str]:
     return [f"{place}/{item['path']}" for source in sources for item in source["items"]]
 
 
+def test_channels_are_read_where_they_are_mounted() -> None:
+    pod = pods()["notifier"]
+    (place,) = [each["mountPath"] for each in container(pod)["volumeMounts"] if each["name"] == "channels"]
+    (volume,) = [each for each in pod["spec"]["volumes"] if each["name"] == "channels"]
+    assert environment(pod)["OPD_NOTIFIER_CHANNELS"] == f"{place}/channels.toml"
+    assert "items" not in volume["secret"], "the files that secret_file names stand beside it"
+
+
+def test_the_audit_looks_at_all_that_is_kept() -> None:
+    assert container(pods()["audit"])["args"] == ["verify", "--redis", "--history", "--audit"]
+
+
 def test_no_secret_stands_in_a_manifest() -> None:
     assert not of_kind("Secret")
     for name, pod in pods().items():
@@ -232,6 +255,7 @@ def test_a_pod_reaches_its_servers_and_nothing_else(name: str) -> None:
     addresses += [value for key, value in variables.items() if key.endswith("_URL")]
     needed = {int(address.rpartition(":")[2].partition("/")[0]) for address in addresses}
     needed |= {443} if "OPD_JWT_JWKS" in variables else set()
+    needed |= CHANNELS if "OPD_NOTIFIER_CHANNELS" in variables else set()
     assert set(reached_by(name)) - {53} == needed
 
 
