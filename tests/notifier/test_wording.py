@@ -6,6 +6,7 @@ import pytest
 
 from services.notifier.notices import Kind
 from services.notifier.wording import LANGUAGES, render, wording_of
+from tests.board.test_texts import TEXTS
 
 ABOUT = {
     "token_no": 17,
@@ -28,8 +29,9 @@ def _named(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
 
 
-def test_the_languages_that_there_are() -> None:
-    assert LANGUAGES == ("ar", "en", "hi")
+def test_whoever_reads_a_page_in_their_language_is_written_to_in_it() -> None:
+    assert {"ar", "en", "hi", "ur"} <= set(LANGUAGES)
+    assert TEXTS.keys() <= set(LANGUAGES)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -47,7 +49,10 @@ def test_a_language_says_all_that_english_says(language: str) -> None:
         assert "{" not in title + text
 
 
-@pytest.mark.parametrize(("language", "script"), [("hi", range(0x0900, 0x0980)), ("ar", range(0x0600, 0x0700))])
+@pytest.mark.parametrize(
+    ("language", "script"),
+    [("hi", range(0x0900, 0x0980)), ("ar", range(0x0600, 0x0700)), ("ur", range(0x0600, 0x0700))],
+)
 def test_a_language_is_written_in_its_own_script(language: str, script: range) -> None:
     for kind in Kind:
         for text in render(kind, language, {**ABOUT, "department": "", "doctor": "", "slot": "", "date": ""}):
@@ -57,7 +62,7 @@ def test_a_language_is_written_in_its_own_script(language: str, script: range) -
 
 
 @pytest.mark.parametrize(
-    ("language", "like"), [("en-IN", "en"), ("hi-Latn", "hi"), ("pt-BR", "en"), ("ar", "ar"), ("xx", "en")]
+    ("language", "like"), [("en-IN", "en"), ("hi-Latn", "hi"), ("pt-BR", "en"), ("ur-PK", "ur"), ("xx", "en")]
 )
 def test_a_language_without_words_of_its_own_is_told_in_english(language: str, like: str) -> None:
     assert render(Kind.SOON, language, ABOUT) == render(Kind.SOON, like, ABOUT)
