@@ -36,7 +36,9 @@ LATER_AFTER = (
     timedelta(minutes=20),
     timedelta(hours=1),
 )
-_VAULT_AGAIN_AFTER = timedelta(seconds=5)
+# Without the vault nothing can be sent at all: it is asked again after twice as long each time.
+_VAULT_AGAIN_AFTER = timedelta(seconds=1)
+_VAULT_AGAIN_AFTER_AT_MOST = timedelta(minutes=1)
 _SOON_FOR = timedelta(minutes=15)
 
 
@@ -71,6 +73,8 @@ class Sender:
         self._contacts, self._channels, self._metrics = contacts, channels, metrics
         self._zone = ZoneInfo(time_zone)
         self._new, self._now = new, now
+        self._vault_pause = timedelta(0)
+        self._vault_again_at = datetime.min.replace(tzinfo=UTC)
 
     async def run(self, connection: asyncpg.Connection, stopping: asyncio.Event) -> None:
         """Send until told to stop; what is on its way then is waited for."""
@@ -92,8 +96,11 @@ class Sender:
                 continue
 
     async def send_due(self, connection: asyncpg.Connection) -> int:
-        """Send some of what is due, and give how many there were."""
-        batch = await outbox.claim(connection, self._now(), _AT_ONCE)
+        """Send some of what is due, and give how many there were; none while the vault is left alone."""
+        now = self._now()
+        if now < self._vault_again_at:
+            return 0
+        batch = await outbox.claim(connection, now, 1 if self._vault_pause else _AT_ONCE)
         one_at_a_time = asyncio.Lock()  # a connection serves one
         await asyncio.gather(*(self._deal_with(connection, one_at_a_time, due) for due in batch))
         return len(batch)
@@ -103,14 +110,15 @@ class Sender:
         try:
             contact = await self._contacts.contact(due.facility_id, due.patient_id)
         except VaultUnavailable:
+            self._leave_the_vault_alone(now)
             async with lock:
-                await outbox.put_back(connection, due, now + _VAULT_AGAIN_AFTER, tried=False)
+                await outbox.put_back(connection, due, now, tried=False)
             return
         except Unreadable:
-            _log.error("a contact cannot be read", message=due.id)
-            async with lock:
-                await outbox.bury(connection, due, None, "the contact cannot be read: is it the vault's key?")
+            fault = "the contact cannot be read: is it the vault's key?"
+            await self._give_up(connection, lock, due, None, fault)
             return
+        self._vault_pause = timedelta(0)
         if (why_not := self._why_not(due, contact, now)) is not None:
             await self._end(connection, lock, due, why_not)
             return
@@ -125,14 +133,19 @@ class Sender:
         if await self._send(channel, to, due, contact):
             await self._end(connection, lock, due, "SENT", channel.name)
         elif due.attempts > len(LATER_AFTER):
-            _log.error("a message was given up", message=due.id, kind=due.kind, channel=channel.name)
-            async with lock:
-                await outbox.bury(connection, due, channel.name, f"not taken, tried {due.attempts} times")
-            self._metrics.ended.labels(due.kind, "DEAD").inc()
+            await self._give_up(connection, lock, due, channel.name, f"not taken, tried {due.attempts} times")
         else:
             later = self._now() + LATER_AFTER[due.attempts - 1]
             async with lock:
                 await outbox.put_back(connection, due, later, tried=True)
+
+    def _leave_the_vault_alone(self, asked_at: datetime) -> None:
+        if asked_at < self._vault_again_at:
+            return  # another one asked it at the same time, and had no answer either
+        twice_as_long = max(2 * self._vault_pause, _VAULT_AGAIN_AFTER)
+        self._vault_pause = min(twice_as_long, _VAULT_AGAIN_AFTER_AT_MOST)
+        self._vault_again_at = self._now() + self._vault_pause
+        _log.warning("nobody can be told without the vault", asked_again_in_s=self._vault_pause.total_seconds())
 
     def _why_not(self, due: Due, contact: Contact | None, now: datetime) -> str | None:
         """Say why a message is not to be sent at all; None if it is."""
@@ -191,3 +204,11 @@ class Sender:
             await outbox.end(connection, due, state, channel)
         self._metrics.ended.labels(due.kind, state).inc()
         _log.info("a message is done with", message=due.id, kind=due.kind, outcome=state, channel=channel)
+
+    async def _give_up(
+        self, connection: asyncpg.Connection, lock: asyncio.Lock, due: Due, channel: str | None, fault: str
+    ) -> None:
+        async with lock:
+            await outbox.bury(connection, due, channel, fault)
+        self._metrics.ended.labels(due.kind, "DEAD").inc()
+        _log.error("a message was given up", message=due.id, kind=due.kind, channel=channel, fault=fault)

@@ -12,6 +12,7 @@ from services.notifier.channels import Channel
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.sender import LATER_AFTER, Sender
 from services.vault.contact import Contact
+from services.vault.keys import Unreadable
 from services.vault.vault import VaultUnavailable
 from tests.notifier.conftest import InOutbox
 from tests.notifier.mails import MailServer
@@ -34,9 +35,11 @@ class Known:
     def __init__(self, **contacts: Contact) -> None:
         self.contacts = contacts
         self.is_away = False
+        self.asked = 0
 
     async def contact(self, facility_id: str, patient_id: str) -> Contact | None:
         assert facility_id == "blr1"
+        self.asked += 1
         if self.is_away:
             raise VaultUnavailable
         return self.contacts.get(patient_id)
@@ -186,15 +189,66 @@ def test_a_channel_that_takes_nothing_is_tried_later_and_then_given_up(
 
 def test_without_the_vault_nobody_is_told_and_nothing_is_lost(in_outbox: InOutbox, mail_server: MailServer) -> None:
     async def run(connection: asyncpg.Connection) -> None:
-        await Story().open(3).book("p1").told_to(connection)
-        clock, contacts = Clock(), Known(p1=reached())
+        await Story().open(30).book(*(f"p{number}" for number in range(20))).told_to(connection)
+        clock, contacts = Clock(), Known(**{f"p{number}": reached(f"p{number}") for number in range(20)})
         contacts.is_away = True
         sending = a_sender(contacts, [mail_server.channel], clock)
-        for _ in range(20):
+        for _ in range(3600):
             await sending.send_due(connection)
-            clock.now += timedelta(seconds=10)
+            clock.now += timedelta(seconds=1)
+        assert 60 <= contacts.asked <= 75, "soon at first, and once a minute for as long as it takes"
         contacts.is_away = False
-        await sending.send_due(connection)
-        assert await states(connection) == [("confirmed", "p1", "SENT")]
+        clock.now += timedelta(minutes=1)
+        assert [await sending.send_due(connection) for _ in range(5)] == [1, 8, 8, 3, 0]
+        assert {state for _, _, state in await states(connection)} == {"SENT"}
+        assert await connection.fetchval("SELECT max(attempts) FROM messages") == 1
+
+    in_outbox(run)
+    assert len(mail_server.mails) == 20
+
+
+def test_a_contact_that_cannot_be_read_is_a_dead_letter_and_keeps_nobody_waiting(
+    in_outbox: InOutbox, mail_server: MailServer
+) -> None:
+    class OfAnotherKey(Known):
+        async def contact(self, facility_id: str, patient_id: str) -> Contact | None:
+            if patient_id == "p1":
+                raise Unreadable
+            return await super().contact(facility_id, patient_id)
+
+    async def run(connection: asyncpg.Connection) -> None:
+        await Story().open(3).book("p1", "p2").told_to(connection)
+        sending = a_sender(OfAnotherKey(p2=reached("p2")), [mail_server.channel], Clock())
+        assert await sending.send_due(connection) == 2
+        [dead] = await outbox.dead(connection, 10)
+        assert (dead["token_id"], dead["fault"]) == (token(1), "the contact cannot be read: is it the vault's key?")
+        counted = sending._metrics.registry.get_sample_value
+        ended = [counted("opd_notifier_ended_total", {"kind": "confirmed", "outcome": at}) for at in ("DEAD", "SENT")]
+        assert ended == [1, 1]
+
+    in_outbox(run)
+
+
+def test_a_vault_that_was_away_once_is_asked_soon_when_it_is_away_again(
+    in_outbox: InOutbox, mail_server: MailServer
+) -> None:
+    async def run(connection: asyncpg.Connection) -> None:
+        story, clock, contacts = Story().open(9), Clock(), Known(p1=reached(), p2=reached())
+        sending = a_sender(contacts, [mail_server.channel], clock)
+
+        async def seconds_until_told() -> int:
+            """Let the vault be away while it is asked six times."""
+            contacts.is_away, left, began = True, contacts.asked + 6, clock.now
+            while contacts.asked <= left:
+                contacts.is_away = contacts.asked < left
+                await sending.send_due(connection)
+                clock.now += timedelta(seconds=1)
+            return (clock.now - began).seconds
+
+        await story.book("p1").told_to(connection)
+        first = await seconds_until_told()
+        await story.book("p2").told_to(connection)
+        assert await seconds_until_told() == first
+        assert {state for _, _, state in await states(connection)} == {"SENT"}
 
     in_outbox(run)
