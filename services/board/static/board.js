@@ -50,8 +50,11 @@ export const spanOf = (slot) => html`<bdi dir="ltr">${slot}</bdi>`;
 
 export const has = (key) => key in texts[language];
 
-export const clock = (moment) =>
-  new Date(moment).toLocaleTimeString(LOCALES[language], { hour: "2-digit", minute: "2-digit" });
+/** Gives a time of day; among letters from right to left, "am" stays behind it. */
+export function clock(moment) {
+  const time = new Date(moment).toLocaleTimeString(LOCALES[language], { hour: "2-digit", minute: "2-digit" });
+  return RIGHT_TO_LEFT.has(language) ? `\u2066${time}\u2069` : time;
+}
 
 /** Gives an id as a name: `cardiology` is `Cardiology`. */
 export const named = (id) => id.replaceAll("-", " ").replace(/^./, (letter) => letter.toUpperCase());
@@ -90,25 +93,26 @@ export function languagePicker(changed) {
 export function listen(address, show) {
   let state = null;
   let heardAt = null;
+  let quietSince = 0; // it was heard, or asked anew
   let source = null;
   let broken = false;
   let wasStale = false;
   let timer = null;
 
-  const health = () => {
-    const silent = heardAt !== null && Date.now() - heardAt > STALE_AFTER_MS;
-    return { stale: broken || silent || state?.current === false, heardAt };
-  };
+  // A clock that was set back must not hide for hours that nothing comes: rather it asks once too often.
+  const isSilent = () => Math.abs(Date.now() - quietSince) > STALE_AFTER_MS;
+  const health = () => ({ stale: broken || isSilent() || state?.current === false, heardAt });
   const tell = () => {
     const now = health();
     wasStale = now.stale;
     show(state, now);
   };
   const heard = () => {
-    heardAt = Date.now();
+    heardAt = quietSince = Date.now();
     broken = false;
   };
   const open = () => {
+    quietSince = Date.now();
     source = new EventSource(address);
     source.onopen = () => {
       heard();
@@ -130,8 +134,7 @@ export function listen(address, show) {
   const watch = setInterval(() => {
     if (health().stale !== wasStale) tell();
     // A connection that nobody ended and nothing comes through: a network that changed.
-    if (heardAt !== null && Date.now() - heardAt > STALE_AFTER_MS && source.readyState !== EventSource.CLOSED) {
-      heardAt = Date.now();
+    if (isSilent() && source.readyState !== EventSource.CLOSED) {
       source.close();
       broken = true;
       open();

@@ -20,6 +20,7 @@ import {
 
 const TURN_MS = 1_000 * Number(query.get("turn_s") ?? 10);
 const CALLED_MS = 20_000;
+const LONG_NAME = 30; // letters: smaller, it is not cut off
 const facility = query.get("facility");
 const departments = query.getAll("department");
 const languages = (query.get("languages") ?? LANGUAGES.join(",")).split(",").filter((each) => LANGUAGES.includes(each));
@@ -108,9 +109,10 @@ function switchSound() {
 function row(doctor) {
   const call = calls.get(doctor.key);
   const isNew = call && Date.now() - call.at < CALLED_MS;
-  return html`<li class=${isNew ? "called" : ""}>
+  const classes = [isNew ? "called" : "", doctor.name.length > LONG_NAME ? "long" : ""];
+  return html`<li class=${classes.filter(Boolean).join(" ")}>
     <div class="who">
-      <h2><bdi>${doctor.name}</bdi></h2>
+      <h2 dir="auto">${doctor.name}</h2>
       <p>
         ${doctor.room ? html`<strong>${t("room", { room: doctor.room })}</strong>` : nothing}
         ${departments.length > 1 ? html`<span>${named(doctor.department)}</span>` : nothing}

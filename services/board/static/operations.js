@@ -4,9 +4,11 @@ import {
   Refusal,
   ask,
   clock,
+  currentLanguage,
   html,
   languagePicker,
   loadTexts,
+  localeOf,
   nothing,
   render,
   signInView,
@@ -33,7 +35,7 @@ async function look() {
   setTimeout(look, EVERY_MS);
 }
 
-const number = (value) => value.toLocaleString();
+const number = (value) => value.toLocaleString(localeOf(currentLanguage()));
 
 function partitions() {
   return html`<section aria-labelledby="partitions">
@@ -73,7 +75,7 @@ const verdict = (holds) => t(holds === null ? "ops.unchecked" : holds ? "ops.hol
 function audit() {
   const last = state.audit;
   return html`<section>
-    <h2>${t("ops.verify")} ${last ? html`<small>${new Date(last.at).toLocaleDateString()} ${clock(last.at)}</small>` : nothing}</h2>
+    <h2>${t("ops.verify")} ${last ? html`<small>${new Date(last.at).toLocaleDateString(localeOf(currentLanguage()))} ${clock(last.at)}</small>` : nothing}</h2>
     ${last
       ? html`<ul>
           ${Object.entries(last.invariants).map(
