@@ -49,12 +49,14 @@ class RunningGateway(Running):
 
     Attributes:
         settings: where the servers are.
+        allocator: who decides behind it.
         history: the projector behind it.
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         super().__init__("gateway", settings, folder)
         self.settings = settings
+        self.allocator = Running("allocator", settings, folder)
         self.history = Running("history", settings, folder)
 
     def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
@@ -75,7 +77,7 @@ def running_gateway(settings: Settings, folder: Path) -> Iterator[RunningGateway
     """Run one, with an allocator and a projector; they start side by side."""
     with ExitStack() as stack:
         gateway = RunningGateway(settings, folder)
-        services = [Running("allocator", settings, folder), gateway.history, gateway]
+        services = [gateway.allocator, gateway.history, gateway]
         for service in services:
             stack.callback(service.stop)
             service.start()

@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import httpx
 
@@ -23,10 +24,11 @@ class Addresses:
         url: where it is.
         http: a client of it.
         gateway_http: a client of the gateway behind it, as somebody who may do everything.
+        zone: the time zone of the hospitals.
     """
 
-    def __init__(self, url: str, gateway_url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, gateway_url: str, zone: str) -> None:
+        self.url, self.zone = url, zone
         self.http = httpx.Client(base_url=url, timeout=60)
         self.gateway_http = httpx.Client(base_url=gateway_url, timeout=60)
 
@@ -35,9 +37,10 @@ class Addresses:
         self.http.close()
         self.gateway_http.close()
 
-    def hospital(self) -> Hospital:
+    def hospital(self, name: str | None = None) -> Hospital:
         """Give a facility of one test's own, today."""
-        return Hospital(self.gateway_http, f"h-{uuid.uuid4().hex[:8]}", datetime.now(UTC).date())
+        day = datetime.now(ZoneInfo(self.zone)).date()
+        return Hospital(self.gateway_http, name or f"h-{uuid.uuid4().hex[:8]}", day)
 
     def page(self, name: str, hospital: Hospital, department_id: str = "cardiology", **more: str) -> str:
         """Give the address of a page, for a day of a department; with `role`, signed in."""
@@ -65,7 +68,7 @@ class RunningBoard(Addresses):
     """
 
     def __init__(self, service: Running, gateway: RunningGateway) -> None:
-        super().__init__(service.url, gateway.url)
+        super().__init__(service.url, gateway.url, gateway.settings.time_zone)
         self.service, self.gateway = service, gateway
 
 

@@ -17,8 +17,10 @@ from services.topics import ensure_topics
 from tests.integration.gateways import running_gateway
 from tests.screens import chromium
 from tests.screens.board import RunningBoard, running_board
+from tests.screens.hospital import where_it_is_ten
 
 SEEN_WITHIN_MS = 15_000  # under load; alone it is well within a second
+WITH_ROOMS = "with-rooms"  # a facility whose first doctor of cardiology has one
 
 Look = Callable[..., Page]
 
@@ -35,6 +37,8 @@ def board(
         assert not chromium.is_needed(), chromium.MISSING
         pytest.skip(chromium.MISSING)
     mine, folder = uuid.uuid4().hex[:12], tmp_path_factory.mktemp("board")
+    rooms = folder / "rooms.toml"
+    rooms.write_text(f'["{WITH_ROOMS}/cardiology"]\ndr-1 = "12"\n')
     with Redis.from_url(valkey_server.url) as redis:
         redis.flushall()
     settings = Settings(
@@ -46,6 +50,8 @@ def board(
         events_topic=f"events.{mine}",
         dead_letters_topic=f"dead-letters.{mine}",
         consumer_group=f"allocator.{mine}",
+        time_zone=where_it_is_ten(),
+        board_rooms=rooms,
     )
     asyncio.run(ensure_topics(settings, partitions=2))
     with running_gateway(settings, folder) as gateway, running_board(settings, gateway, folder) as running:
@@ -74,7 +80,8 @@ def look(browser: Browser, board: RunningBoard) -> Iterator[Look]:
     with ExitStack() as stack:
 
         def open_page(url: str, *, expecting: str = "nothing", **options: Any) -> Page:
-            context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+            usual = {"viewport": {"width": 1280, "height": 900}, "timezone_id": board.zone}
+            context = browser.new_context(**{**usual, **options})
             stack.callback(context.close)
             context.set_default_timeout(SEEN_WITHIN_MS)
             page = context.new_page()

@@ -1,7 +1,7 @@
 """A hospital whose staff and patients are played over HTTP: what the pages are looked at with."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any
 
@@ -16,6 +16,17 @@ NAMES = (
     "ڈاکٹر عائشہ رحمٰن",
     "Dr Meera Iyer",
 )
+
+
+TEN = 10
+SEATS = 5  # of a doctor in a slot
+MOST_WEST = 12  # of the time zones
+
+
+def where_it_is_ten() -> str:
+    """Give the time zone in which it is ten o'clock in the morning: hospitals open at any time of day."""
+    west = datetime.now(UTC).hour - TEN
+    return f"Etc/GMT{west if west <= MOST_WEST else west - 24:+d}"
 
 
 class Hospital:
@@ -69,15 +80,15 @@ class Hospital:
 
     def morning(self, department_id: str, names: Sequence[str] = NAMES) -> list[dict[str, Any]]:
         """Bring a department to ten o'clock: full, some called, some waiting, one emergency; gives the tokens."""
-        doctors = self.register(department_id, names)
+        doctors = self.register(department_id, names, capacity=SEATS)
         sources = self._sources()
-        tokens = [self.book(department_id, SLOTS[0], next(sources)) for _ in range(4 * len(doctors) + 3)]
+        tokens = [self.book(department_id, SLOTS[0], next(sources)) for _ in range(SEATS * len(doctors) + 2)]
         tokens += [self.book(department_id, SLOTS[1], next(sources)) for _ in range(2 * len(doctors))]
-        seated = [token for token in tokens[: 4 * len(doctors)] if token["status"] == "CONFIRMED"]
+        seated = [token for token in tokens[: SEATS * len(doctors)] if token["status"] == "CONFIRMED"]
         here = [token for number, token in enumerate(seated) if number % 4 != 3]
         for token in here:
             self.act(token, "check-in")
-        for doctor_id in doctors[:-1]:
+        for doctor_id in 2 * doctors[:-1]:
             self.call(department_id, doctor_id)
         self.act(next(token for token in seated if token not in here), "no-show")
         tokens.append(self.book(department_id, SLOTS[0], "EMERGENCY"))

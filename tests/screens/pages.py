@@ -32,11 +32,18 @@ def busy(board: Addresses, hospital: Hospital) -> list[Sight]:
         Sight("desk", board.page("desk", hospital, role="reception"), "tbody tr"),
         Sight("room", board.page("room", hospital, role="doctor", doctor_id="dr-1"), ".queue li"),
         Sight("kiosk", board.page("kiosk", hospital, role="kiosk"), ".large button"),
-        Sight("follow", f"{board.link(here['token_id'])}?lang=en", ".story li"),
+        Sight("follow", f"{board.link(here['token_id'])}?lang=en", ".estimate"),
         Sight("follow-waiting", f"{board.link(waiting['token_id'])}?lang=en", ".story li"),
         Sight("operations", board.page("operations", hospital, role="admin"), "tbody tr"),
         Sight("start", board.page("", hospital, role="admin"), ".choices li"),
     ]
+
+
+def in_language(url: str, language: str) -> str:
+    """Give the address of a page, made for English, in another language."""
+    name = "languages" if "languages=" in url else "lang"
+    assert f"{name}=en" in url
+    return url.replace(f"{name}=en", f"{name}={language}")
 
 
 def kiosk_ticket(page: Page) -> None:

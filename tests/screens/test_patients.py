@@ -1,7 +1,9 @@
 """What patients look at: the follow page on their phones, and the kiosk."""
 
 import re
+from datetime import datetime
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from playwright.sync_api import expect
 
@@ -77,6 +79,35 @@ def test_a_kiosk_gives_a_token_with_its_link_and_takes_it_when_the_patient_is_th
     kiosk.keyboard.type("77")
     kiosk.get_by_role("button", name="I am here").click()
     expect(kiosk.get_by_role("alert")).to_have_text("There is no such token. Please ask at the desk.")
+
+
+def test_patients_are_told_when_on_the_phone_and_at_the_kiosk(board: RunningBoard, look: Look) -> None:
+    hospital = board.hospital()
+    [doctor] = hospital.register("cardiology", NAMES[:1], capacity=12)
+    mine = hospital.book("cardiology", source="WALK_IN")
+    for token in [mine, *(hospital.book("cardiology", source="PAID") for _ in range(7))]:
+        hospital.act(token, "check-in")
+    for _ in range(6):  # so many that it is known how long one takes
+        hospital.call("cardiology", doctor)
+    phone = look(f"{board.link(mine['token_id'])}?lang=en", viewport=PHONE)
+    with phone.expect_response("**/story") as answered:
+        phone.reload()
+    said = answered.value.json()["estimate"]
+    local = [f"{datetime.fromisoformat(said[name]).astimezone(ZoneInfo(board.zone)):%I:%M}" for name in ("p50", "p80")]
+    assert {each[:2] for each in local} <= {"10", "11", "12"}, "where it is ten o'clock"
+    told = re.compile("You may be called at about 1[0-2]:[0-5][0-9] [ap]m, most likely by 1[0-2]:[0-5][0-9] [ap]m.")
+    expect(phone.locator(".estimate")).to_have_text(told)
+    phone.locator(".language select").select_option("ur")
+    expect(phone.locator(".estimate")).to_contain_text(re.compile("1[0-2]:[0-5][0-9] [AP]M"))
+    kiosk = look(board.page("kiosk", hospital, role="kiosk"))
+    kiosk.get_by_role("button", name="Take a token").click()
+    kiosk.get_by_role("button", name=SLOTS[0]).click()
+    kiosk.get_by_role("button", name="Get my token").click()
+    expect(kiosk.locator(".ticket")).to_contain_text(told)
+    for _ in range(2):
+        hospital.call("cardiology", doctor)
+    expect(phone.locator(".ticket.CALLED")).to_be_visible()
+    expect(phone.locator(".estimate")).to_have_count(0)
 
 
 def test_a_full_kiosk_says_how_many_wait(board: RunningBoard, look: Look) -> None:

@@ -1,7 +1,10 @@
 """What the staff looks at: desk and doctor's room."""
 
+import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 
+from aiokafka import AIOKafkaProducer
 from playwright.sync_api import Page, expect
 
 from tests.screens.board import RunningBoard
@@ -168,5 +171,39 @@ def test_operations_tell_who_works_on_what(board: RunningBoard, look: Look) -> N
     before = sum(map(int, commands.all_text_contents()))
     hospital.book("cardiology")
     until(lambda: sum(map(int, commands.all_text_contents())) == before + 1, "the new command is counted")
+
+    # What nobody can read is counted where it stands, and told in red.
+    unreadable = page.locator("tbody td:nth-child(5)")
+    expect(page.locator("tbody .bad")).to_have_count(0)
+    with ThreadPoolExecutor(1) as thread:  # this thread's event loop is the browser's
+        thread.submit(asyncio.run, _say_nonsense(board)).result()
+    expect(page.locator("tbody .bad")).to_have_text("1")
+    assert sorted(unreadable.all_text_contents()) == ["0", "1"]
+
+    # What nobody decides yet, likewise.
+    allocator, undecided = board.gateway.allocator.process, page.locator("tbody td:nth-child(3)")
+    expect(undecided).to_have_text(["0", "0"])
+    allocator.stop()
+    try:
+        expect(page.get_by_text("No allocator is at work.")).to_be_visible()
+        asked = {"facility_id": hospital.facility_id, "department_id": "cardiology", "date": hospital.day}
+        later = board.gateway_http.post(
+            "/tokens",
+            json={**asked, "slot": SLOTS[0], "patient_id": "p-later", "source": "ONLINE"},
+            headers={"Prefer": "respond-async, wait=0"},
+        )
+        assert later.status_code == 202, later.text
+        until(lambda: sorted(undecided.all_text_contents()) == ["0", "1"], "it waits to be decided")
+    finally:
+        board.gateway.allocator.start()
+        board.gateway.allocator.wait()
+    expect(undecided).to_have_text(["0", "0"])
+
     refused = look(board.page("operations", hospital, role="reception"), expecting="status of 403")
     expect(refused.get_by_role("alert")).to_have_text("You may not do this.")
+
+
+async def _say_nonsense(board: RunningBoard) -> None:
+    settings = board.gateway.settings
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
+        await producer.send_and_wait(settings.commands_topic, b"nonsense", key=b"h/d")
