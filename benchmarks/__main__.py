@@ -13,6 +13,8 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.long import LONG
 from benchmarks.measurements import MEASUREMENTS, run
 from benchmarks.report import print_tables, tables_of, write_page
+from services.logs import configure
+from services.settings import Settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks"
 LONGEST_COMMANDS = 10_000_000
@@ -70,6 +72,7 @@ def _chosen(arguments: argparse.Namespace) -> tuple[Options, set[str]]:
 
 
 if __name__ == "__main__":
+    configure(Settings(log_level="warning"))
     # What is killed on purpose makes aiokafka talk.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     main()

@@ -55,14 +55,15 @@ async def _drain(bench: Bench, contender: Contender, command: Sequence[str | Pat
     workload = await bench.workload(round(bench.options.commands * contender.share))
     settings = bench.settings(contender.name, workload.topic)
     async with bench.running(contender, command, settings) as running:
-        figures = await _measured(bench, running, workload, contender)
+        figures = await drained(bench, running, workload, contender)
         bench.peaks[contender.name] = figures["per_second"]
         if contender == ONE_WORKER:
             figures["rebuild_per_second"] = await _rebuild(bench, running, workload)
     return figures
 
 
-async def _measured(bench: Bench, running: Running, workload: Workload, contender: Contender) -> Figures:
+async def drained(bench: Bench, running: Running, workload: Workload, contender: Contender) -> Figures:
+    """Wait until a contender that runs has decided all, hold what it said to the model, and give its figures."""
     early = await running.until(lambda events, _: events > 0, poll_s=FIRST_POLL_S)
     before = cpu_s(running.parts)
     said = await running.until(lambda _, committed: committed == workload.commands)

@@ -92,10 +92,10 @@ class _Row:
             compare(self.contender.title, said, bench.expected_of(self.contender, sent))
         steady_from_s = began_s + min(WARM_UP_S, live / per_s / 2)
         took_ms = traffic.latencies_ms(steady_from_s)
-        figures: Figures = {name: round(_at_share(took_ms, share), 2) for name, share in PERCENTILES.items()}
+        figures: Figures = {name: round(at_share(took_ms, share), 2) for name, share in PERCENTILES.items()}
         title = f"{self.contender.title}, {when}" if when else self.contender.title
         bench.say(f"{title}: {per_s:,} a second: p50 {figures['p50']:.1f} ms, p99 {figures['p99']:.1f} ms")
-        late_ms = round(_at_share(sorted(traffic.late_s), 0.99) * 1000, 2)
+        late_ms = round(at_share(sorted(traffic.late_s), 0.99) * 1000, 2)
         return {"title": title, "per_s": per_s, **figures, "sender_late_p99": late_ms, "rewrites": rewritten.count}
 
 
@@ -184,7 +184,7 @@ async def _rewrite(redis: Redis, rewritten: _Rewritten) -> None:
         await asyncio.sleep(REWRITE_EVERY_S)
 
 
-def _at_share(values: Sequence[float], share: float) -> float:
+def at_share(values: Sequence[float], share: float) -> float:
     """Give the value that this share of ordered values does not exceed."""
     return values[max(0, math.ceil(share * len(values)) - 1)]
 

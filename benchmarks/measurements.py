@@ -10,6 +10,8 @@ import uvloop
 from benchmarks.bench import Bench, Options
 from benchmarks.board import BOARD
 from benchmarks.drains import DRAINS
+from benchmarks.gateway import GATEWAY
+from benchmarks.history import HISTORY
 from benchmarks.killed import KILLED
 from benchmarks.latency import LATENCY
 from benchmarks.long import LONG
@@ -17,7 +19,7 @@ from benchmarks.measurement import Measurement
 from benchmarks.memory import MEMORY
 from benchmarks.report import machine
 
-MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, LATENCY, KILLED, MEMORY, BOARD, LONG)
+MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, LATENCY, KILLED, MEMORY, HISTORY, GATEWAY, BOARD, LONG)
 
 
 def run(options: Options, measurements: Iterable[Measurement]) -> dict[str, Any]:

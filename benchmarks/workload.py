@@ -29,7 +29,12 @@ class Sent(NamedTuple):
 
 
 def workload(
-    count: int, *, seed: int = 1, departments: int = DEPARTMENTS, commands_a_day: int | None = None
+    count: int,
+    *,
+    seed: int = 1,
+    departments: int = DEPARTMENTS,
+    commands_a_day: int | None = None,
+    first_date: str = FIRST_DATE,
 ) -> Iterator[Sent]:
     """Give so many commands in log order, the doctors' registrations first.
 
@@ -39,6 +44,7 @@ def workload(
         departments: how many share them.
         commands_a_day: after so many the timestamps go on to the next day, and what is over is forgotten (R3); if left
             out, all come on one day.
+        first_date: of the seats that are asked for; the next one when it is full.
     """
     rng = Random(seed)
     names = [f"dep-{number}" for number in range(departments)]
@@ -54,7 +60,7 @@ def workload(
         timestamp_ms = TIMESTAMP_MS + (sent // commands_a_day * DAY_MS if commands_a_day else 0)
         department = rng.choice(names)
         days, token_no = divmod(issued[department], REQUESTS_A_DEPARTMENT_AND_DATE)
-        date = date_of_day(day_of_date(FIRST_DATE) + days)
+        date = date_of_day(day_of_date(first_date) + days)
         if token_no == 0 or rng.random() < 0.8:
             issued[department] += 1
             source = rng.choices(list(SHARES), list(SHARES.values()))[0]

@@ -28,6 +28,23 @@ def drained(per_second: int, **cpu_us: float) -> dict[str, Any]:
     }
 
 
+def asked(per_second: int, **cpu_us: float) -> dict[str, Any]:
+    return {"per_second": per_second, "p50_ms": 4.0, "p99_ms": 9.5, "cpu_us": {"client": 40.0, **cpu_us}}
+
+
+def at_doors(gateway: int) -> dict[str, Any]:
+    loads = ("booking", "booking_alone", "reading", "reading_alone")
+    return {
+        "plain": {load: asked(2_000, server=350.0) for load in loads},
+        "gateway": {load: asked(gateway, gateway=500.0, kafka=200.0) for load in loads},
+    }
+
+
+def kept(per_second: int) -> dict[str, Any]:
+    said = {"decided_per_second": 40_000, "said_per_second": 50_000, "events": 250_000, "rows": 400_000}
+    return {"per_second": per_second, "cpu_us": {"history": 12.0, "postgres": 9.5}, **said}
+
+
 def a_run(allocator: int) -> dict[str, Any]:
     return {
         "codec": {"per_second": 100_000, "cpu_us": {"read": 4.0, "write": 5.0}},
@@ -51,6 +68,12 @@ def results() -> dict[str, Any]:
         "latency": {"rows": rows},
         "killed": {"rows": [killed | {"events": 9}]},
         "memory": {"token_bytes": 240, "id_bytes": 90, "tokens": 50_000},
+        "history": {"runs": [kept(40_000), kept(60_000)]},
+        "gateway": {
+            "connections": 64,
+            "titles": {"plain": "a plain one", "gateway": "opd gateway"},
+            "runs": [at_doors(900), at_doors(1_000), at_doors(1_200)],
+        },
         "long": {"commands": 1000, "per_second": 40_000, "looks": looks},
     }
 
@@ -64,6 +87,34 @@ def test_ratios_are_taken_within_a_run_and_noise_is_shown(results: dict[str, Any
     assert drains.note.endswith("Kafka Streams is left out: no javac.")
     assert spread("{:.0f}", [4.0]) == "4"
     assert all(len(row) == len(table.columns) for table in tables_of(results, MEASUREMENTS) for row in table.rows)
+
+
+def test_the_gateway_stands_beside_the_plain_one_and_the_client_beside_both(results: dict[str, Any]) -> None:
+    booking, reading = tables_of({"gateway": results["gateway"]}, MEASUREMENTS)
+    assert [row[:2] for row in booking.rows] == [
+        [who, at] for at in ("64", "1") for who in ("a plain one", "opd gateway")
+    ]
+    assert booking.rows[1][2:] == [
+        "1,000 (900 to 1,200)",
+        "0.50 (0.45 to 0.60)",
+        "4.0 (4.0 to 4.0)",
+        "9.5 (9.5 to 9.5)",
+        "700",
+        "client 40 + gateway 500 + kafka 200",
+    ]
+    assert len(reading.rows) == len(booking.rows)
+
+
+def test_what_is_kept_stands_beside_what_is_decided_and_said(results: dict[str, Any]) -> None:
+    [table] = tables_of({"history": results["history"]}, MEASUREMENTS)
+    [row] = table.rows
+    assert row[1:5] == [
+        "50,000 (40,000 to 60,000)",
+        "40,000 (40,000 to 40,000)",
+        "1.25 (1.00 to 1.50)",
+        "1.00 (0.80 to 1.20)",
+    ]
+    assert row[5:] == ["21.5", "history 12.0 + postgres 9.5"]
 
 
 def test_the_page_has_every_table_and_its_plots_stand_beside_it(results: dict[str, Any], tmp_path: Path) -> None:
@@ -97,7 +148,7 @@ def test_what_is_named_is_measured_and_a_whole_run_writes_the_page() -> None:
     options, chosen = _chosen(everything)
     assert everything.page == PAGE
     assert options.contenders == CONTENDERS
-    assert chosen == {"drains", "latency", "killed", "memory"}
+    assert chosen == {"drains", "latency", "killed", "memory", "history", "gateway", "board"}
 
     some = _arguments(["--quick", "--only", "drains", "--only", "one-worker", "--long"])
     options, chosen = _chosen(some)
