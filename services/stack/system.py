@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.error import HTTPError
@@ -19,6 +20,7 @@ from services.stack.progress import Progress
 from services.stack.stack import Stack
 from services.stack.state import kept_ports, replace_file
 from services.topics import ensure_topics
+from services.vault.keys import read_master_keys
 
 _READY_TIMEOUT_S = 60
 
@@ -137,12 +139,18 @@ class System:
             "kafka_bootstrap_servers": self._stack.kafka,
             "redis_url": self._stack.redis,
             "http_host": LOOPBACK,
-            "vault_key_file": self.settings.vault_key_file or self._stack.folder / "vault.key",
+            "vault_key_file": self._key_of_the_vault(),
             "audit_anchors": self.settings.audit_anchors or self._stack.folder / "audit-anchors",
         }
         if self._stack.postgres:
             here |= {"postgres_url": self._stack.postgres, "vault_url": None}
         self.settings = self.settings.model_copy(update=here)
+
+    def _key_of_the_vault(self) -> Path:
+        """Give its file, made if need be: services start side by side, and only the gateway would make it."""
+        file = self.settings.vault_key_file or self._stack.folder / "vault.key"
+        read_master_keys(file, make=self.settings.vault_key_file is None or self.settings.jwt_jwks is None)
+        return file
 
     def _start_services(self) -> None:
         ports = kept_ports(self._stack.folder, list(self._services))

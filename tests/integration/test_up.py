@@ -6,17 +6,22 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
+from pydantic_core import to_json
 
 from services.settings import Settings
 from services.stack.probes import probe_kafka, probe_postgres, probe_redis
 from services.stack.system import environment
 from services.topics import check_topics
 from tests.console import OPD, ROOT, opd
+from tests.notifier.mails import running_mail_server
 from tests.servers import Database, Kafka
 from tests.waiting import until
 
@@ -144,6 +149,43 @@ def test_named_servers_are_used_and_not_stopped(
     probe_redis(valkey_server.url)
     probe_postgres(postgres_server.url)
     assert len(asyncio.run(check_topics(settings))) == 3
+
+
+def test_with_channels_a_patient_gets_a_mail_in_their_language(
+    up: Up, kafka_server: Kafka, valkey_server: Database, postgres_server: Database, *, settings: Settings, state: Path
+) -> None:
+    """In a folder where nothing was before, not even the vault's key."""
+    mine = settings.events_topic.replace(".", "_")
+    schemas = {f"{name}_schema": f"{mine}_{name}" for name in ("history", "vault", "audit", "notifier")}
+    with contextmanager(running_mail_server)() as mail_server:
+        channels = state.parent / "channels.toml"
+        channels.write_bytes(b"[email]\nurl = " + to_json(mail_server.url) + b"\n")
+        named = {"kafka": kafka_server.address, "redis": valkey_server.url, "postgres": postgres_server.url}
+        words = [f"--{server}={address}" for server, address in named.items()]
+        here = settings.model_copy(update={**schemas, "notifier_channels": channels})
+        running = up(*words, **environment(here))
+        assert "notifier" in running.described["pids"]
+        _book_as_a_patient_who_reads_urdu(running.described["gateway"])
+        until(lambda: mail_server.mails, "a mail came")
+        assert running.end(signal.SIGTERM) == 0
+    [mail] = mail_server.mails
+    assert (mail.to, mail.subject) == ("asha@example.org", "ٹوکن 1 کی تصدیق ہو گئی")
+    assert "Dr Rao" in mail.text
+    assert (state / "vault.key").exists()
+    assert "made the vault's master key" not in (state / "gateway.log").read_text(), "it was there before all of them"
+
+
+def _book_as_a_patient_who_reads_urdu(gateway: str) -> None:
+    where, slot = {"facility_id": "blr1", "department_id": "cardiology"}, "09:00-10:00"
+    tomorrow = f"{datetime.now(UTC).date() + timedelta(days=1)}"
+    doctor = {**where, "doctor_id": "dr-rao", "name": "Dr Rao", "schedule": [{"slot": slot, "capacity": 1}]}
+    contact = {"language": "ur", "email": "asha@example.org", "consent": True}
+    booking = {**where, "date": tomorrow, "slot": slot, "source": "ONLINE", "patient_number": "MRN 17"}
+    with httpx.Client(base_url=gateway, timeout=30) as http:
+        kept = {"facility_id": "blr1", "patient_number": "MRN 17", "contact": contact}
+        http.put("/patients/contact", json=kept).raise_for_status()
+        http.post("/doctors", json=doctor).raise_for_status()
+        assert http.post("/tokens", json=booking).raise_for_status().json()["status"] == "CONFIRMED"
 
 
 @pytest.mark.parametrize("part", ["allocator", "redis", "postgres"])
