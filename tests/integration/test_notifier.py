@@ -98,6 +98,7 @@ def test_killed_in_the_middle_of_a_burst_each_message_arrives_and_none_more_than
         until(lambda: len({mail.to for mail in mail_server.mails}) == PATIENTS, "all were told", timeout_s=60)
         until(lambda: "opd_notifier_ended_total" in _metrics(notifier), "it counts", timeout_s=60)
         until(lambda: _lag(notifier) == 0, "it read all", timeout_s=60)
+        assert notifier.process.stop() == 0
     finally:
         notifier.stop()
 
