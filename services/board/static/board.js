@@ -56,6 +56,12 @@ export function clock(moment) {
   return RIGHT_TO_LEFT.has(language) ? `\u2066${time}\u2069` : time;
 }
 
+/** Says when somebody may be called; where both times are the same minute, it is said once. */
+export function estimateOf({ p50, p80 }) {
+  const [from, to] = [clock(p50), clock(p80)];
+  return t(from === to ? "estimate.minute" : "estimate", { from, to });
+}
+
 /** Gives an id as a name: `cardiology` is `Cardiology`. */
 export const named = (id) => id.replaceAll("-", " ").replace(/^./, (letter) => letter.toUpperCase());
 

@@ -3,6 +3,7 @@
 import {
   clock,
   currentLanguage,
+  estimateOf,
   has,
   html,
   languagePicker,
@@ -83,7 +84,7 @@ function known() {
       ${state.status === "WAITLISTED" && state.is_present ? html`<p>${t("follow.present")}</p>` : nothing}
       ${waits && !state.doctor_is_there ? html`<p class="away">${t("follow.doctor-away", { doctor: state.doctor })}</p>` : nothing}
       ${estimate
-        ? html`<p class="estimate">${t("follow.estimate", { from: clock(estimate.p50), to: clock(estimate.p80) })}</p>`
+        ? html`<p class="estimate">${estimateOf(estimate)}</p>`
         : nothing}
       ${waits && state.now !== null ? html`<p>${t("follow.now", { number: state.now })}</p>` : nothing}
     </section>

@@ -112,7 +112,7 @@ function row(doctor) {
   const classes = [isNew ? "called" : "", doctor.name.length > LONG_NAME ? "long" : ""];
   return html`<li class=${classes.filter(Boolean).join(" ")}>
     <div class="who">
-      <h2 dir="auto">${doctor.name}</h2>
+      <h2><bdi>${doctor.name}</bdi></h2>
       <p>
         ${doctor.room ? html`<strong>${t("room", { room: doctor.room })}</strong>` : nothing}
         ${departments.length > 1 ? html`<span>${named(doctor.department)}</span>` : nothing}

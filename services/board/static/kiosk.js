@@ -2,8 +2,8 @@
 
 import {
   ask,
-  clock,
   departmentsOf,
+  estimateOf,
   html,
   languagePicker,
   listen,
@@ -166,7 +166,7 @@ const STEPS = {
           : t("kiosk.seat", { doctor: doctor?.name ?? "" })}
           ${doctor?.room ? t("room", { room: doctor.room }) : nothing}</p>
         <p>${named(department)} · ${spanOf(ticket.slot)}</p>
-        ${estimate ? html`<p>${t("kiosk.estimate", { from: clock(estimate.p50), to: clock(estimate.p80) })}</p>` : nothing}
+        ${estimate ? html`<p class="estimate">${estimateOf(estimate)}</p>` : nothing}
         <img src=${link.qr} alt=${t("kiosk.scan")} />
         <p class="quiet">${t("kiosk.scan")}</p>
       </section>
