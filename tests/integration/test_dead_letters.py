@@ -83,7 +83,7 @@ def test_what_became_of_records_is_told_and_what_a_sender_wrote_only_if_asked_fo
 
 
 def flags(settings: Settings) -> list[str]:
-    given = settings.model_dump(exclude={"http_port"})
+    given = settings.model_dump(exclude_none=True)
     return [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
 
 
