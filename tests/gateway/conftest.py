@@ -2,11 +2,13 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from services.gateway import history
 from services.history.schema import migrate
+from tests.gateway.served import served
 from tests.gateway.world import Run, World, gateway
 from tests.servers import Database
 
@@ -22,3 +24,11 @@ def in_world(postgres_server: Database) -> Run:
             await run(world)
 
     return lambda run: asyncio.run(with_gateway(run))
+
+
+@pytest.fixture
+def served_gateway(postgres_server: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Give the address of a gateway that knows the things of `KNOWN`, and waits for no position."""
+    monkeypatch.setattr(history, "REACHED_WITHIN_S", 0.01)
+    with served(postgres_server.url) as url:
+        yield url

@@ -34,9 +34,9 @@ def main() -> int:
         token = httpx.post(f"{url}/tokens", json={**POOL, "patient_id": "p1", "source": "PAID"}).raise_for_status()
         known = {**POOL, "doctor_id": "dr-rao", "token_id": token.json()["token_id"], "source": "PAID"}
         endpoints = len(httpx.get(f"{url}/openapi.json").json()["paths"])
-        # A sixth of them in stories, of about 10 requests each.
-        each, stories = asked.requests * 5 // 6 // endpoints + 1, asked.requests // 60 + 1
-        fuzzed = fuzz(url, known, requests_each=each, stories=stories, first_seed=asked.seed)
+        in_stories = asked.requests // 6
+        each = (asked.requests - in_stories) // endpoints + 1
+        fuzzed = fuzz(url, known, requests_each=each, requests_in_stories=in_stories, first_seed=asked.seed)
         audited = opd("verify", "--redis", timeout_s=600, **environment(system.settings))
     sys.stdout.write(f"{fuzzed.requests.total()} requests; answers: {dict(sorted(fuzzed.statuses.items()))}\n")
     sys.stdout.write(audited.stdout + audited.stderr)
