@@ -72,6 +72,8 @@ class Projector:
         self._metrics = metrics
         self._spans = spans
         metrics.working.set_function(lambda: self.state is State.WORKING)
+        for partition in range(partitions):  # a series that begins with its first fault would hide it from `increase`
+            metrics.faults.labels(partition)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:

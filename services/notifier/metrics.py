@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from services.notifier.notices import Kind
+
 _SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -20,6 +22,8 @@ class NotifierMetrics:
             ["kind", "outcome"],
             registry=registry,
         )
+        for kind in Kind:  # a series that begins with its first dead letter would hide it from `increase`
+            self.ended.labels(kind, "DEAD")
         self.failures = Counter(
             "opd_notifier_channel_failures", "Tries that a channel did not take.", ["channel"], registry=registry
         )

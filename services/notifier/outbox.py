@@ -67,7 +67,7 @@ _BURY = """
 """
 # What was on its way when the notifier was killed may have arrived: it is sent once more, and not a third time.
 _ONCE_MORE = "UPDATE messages SET state = 'DUE', repeated = true WHERE state = 'SENDING' AND NOT repeated"
-_NO_MORE = "UPDATE messages SET state = 'DEAD', ended_at = now() WHERE state = 'SENDING' RETURNING id"
+_NO_MORE = "UPDATE messages SET state = 'DEAD', ended_at = now() WHERE state = 'SENDING' RETURNING id, kind"
 _OVERTAKE_WHAT_IS_OLD = """
     UPDATE messages AS old SET state = 'OVERTAKEN', ended_at = now()
     WHERE state = 'DUE'
@@ -259,16 +259,16 @@ async def bury(connection: asyncpg.Connection, due: Due, channel: str | None, fa
         await connection.execute(_BURY, due.id, channel, fault)
 
 
-async def recover(connection: asyncpg.Connection) -> tuple[int, int]:
-    """Take up what was on its way when a notifier was killed; give how many are sent once more, and how many not."""
+async def recover(connection: asyncpg.Connection) -> tuple[int, list[Kind]]:
+    """Take up what was on its way when a notifier was killed; give how many are sent once more, and what is not."""
     async with connection.transaction():
         again = await connection.execute(_ONCE_MORE)
-        given_up = [row["id"] for row in await connection.fetch(_NO_MORE)]
+        given_up = await connection.fetch(_NO_MORE)
         await connection.executemany(
-            _BURY, [(message_id, None, "twice on its way when the notifier was killed") for message_id in given_up]
+            _BURY, [(row["id"], None, "twice on its way when the notifier was killed") for row in given_up]
         )
         await connection.execute(_OVERTAKE_WHAT_IS_OLD)
-    return int(again.split()[1]), len(given_up)
+    return int(again.split()[1]), [Kind(row["kind"]) for row in given_up]
 
 
 async def forget(connection: asyncpg.Connection, now: datetime) -> None:

@@ -80,7 +80,9 @@ class Sender:
         """Send until told to stop; what is on its way then is waited for."""
         again, given_up = await outbox.recover(connection)
         if again or given_up:
-            _log.warning("a notifier was killed while it sent", sent_once_more=again, given_up=given_up)
+            _log.warning("a notifier was killed while it sent", sent_once_more=again, given_up=len(given_up))
+        for kind in given_up:
+            self._metrics.ended.labels(kind, "DEAD").inc()
         forget_at = 0.0
         while not stopping.is_set():
             self._new.clear()

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from services.notifier import outbox
-from services.notifier.notices import Notices
+from services.notifier.notices import Kind, Notices
 from tests.notifier.conftest import InOutbox
 from tests.notifier.story import POOL, TOPIC, Story, states, token
 
@@ -137,13 +137,13 @@ def test_what_was_on_its_way_at_a_kill_is_sent_once_more_and_not_a_third_time(in
     async def run(connection: asyncpg.Connection) -> None:
         await Story().open(3).book("p1", "p2").told_to(connection)
         assert len(await outbox.claim(connection, NOW, 8)) == 2
-        assert await outbox.recover(connection) == (2, 0)
+        assert await outbox.recover(connection) == (2, [])
         [once_more, other] = await outbox.claim(connection, NOW, 8)
         await outbox.end(connection, other, "SENT")
-        assert await outbox.recover(connection) == (0, 1)
+        assert await outbox.recover(connection) == (0, [Kind.CONFIRMED])
         [dead] = await outbox.dead(connection, 10)
         assert (dead["id"], dead["fault"]) == (once_more.id, "twice on its way when the notifier was killed")
-        assert await outbox.recover(connection) == (0, 0)
+        assert await outbox.recover(connection) == (0, [])
 
     in_outbox(run)
 

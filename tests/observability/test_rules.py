@@ -9,8 +9,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
+from services.history.metrics import HistoryMetrics
+from services.history.projector import Projector
+from services.notifier.metrics import NotifierMetrics
+from services.notifier.notices import Kind
+from services.settings import Settings
 from services.telemetry.page import SERVICES, as_markdown, metrics_of
 from tests.console import ROOT
 from tests.observability.promtool import promtool
@@ -117,6 +123,23 @@ CASES = {
         {"opd_rate_limit_failures_total": "0+1x60"},
         "nobody is limited: Redis does not answer the gateway",
     ),
+    "OpdMessagesGivenUp": Case(
+        {
+            "opd_notifier_ended_total{kind='confirmed',outcome='DEAD'}": "0x20 2x40",
+            "opd_notifier_ended_total{kind='soon',outcome='DEAD'}": "0x60",
+        },
+        "2 messages to patients were given up in an hour: they have not arrived",
+    ),
+    "OpdChannelTakesNothing": Case(
+        {
+            "opd_notifier_channel_failures_total{channel='sms'}": "0+3x60",
+            "opd_notifier_send_seconds_count{channel='sms'}": "0+4x60",
+            "opd_notifier_channel_failures_total{channel='email'}": "0+1x60",
+            "opd_notifier_send_seconds_count{channel='email'}": "0+4x60",
+        },
+        "sms refuses 75% of the messages to patients",
+        {"channel": "sms"},
+    ),
     "OpdVerifyFailing": Case(
         {"opd_verify_holds{invariant='I1'}": "1x60", "opd_verify_holds{invariant='I4'}": "0x60"},
         "opd verify found a broken invariant",
@@ -145,6 +168,10 @@ def test_each_alert_fires_when_it_should_and_none_does_when_all_is_well(tmp_path
         "opd_http_requests_total{route='/tokens',status='201'}": "0+100x60",
         "opd_consumer_lag_records{partition='0'}": "10x60",
         "opd_verify_holds{invariant='I1'}": "1x60",
+        "opd_notifier_ended_total{kind='confirmed',outcome='SENT'}": "0+10x60",
+        "opd_notifier_ended_total{kind='confirmed',outcome='DEAD'}": "3x60",
+        "opd_notifier_channel_failures_total{channel='email'}": "0+1x60",
+        "opd_notifier_send_seconds_count{channel='email'}": "0+10x60",
     }
     tests = [_test("all is well", well, {rule["alert"]: [] for rule in ALERTS})]
     for rule in ALERTS:
@@ -180,6 +207,17 @@ def test_every_metric_and_label_that_is_asked_for_is_one_of_a_service(file: Path
         if name not in OTHERS:
             assert name in known, name
             assert labels <= known[name], name
+
+
+def test_what_one_alone_is_an_alert_for_is_counted_from_none_on() -> None:
+    """`increase` does not see how a series begins."""
+    notifier, history = NotifierMetrics(), HistoryMetrics()
+    Projector(Settings(), 3, history)
+    shown = (generate_latest(notifier.registry) + generate_latest(history.registry)).decode()
+    for series in [f'notifier_ended_total{{kind="{kind}",outcome="DEAD"}}' for kind in Kind]:
+        assert f"opd_{series} 0.0\n" in shown
+    for partition in range(3):
+        assert f'opd_history_faults_total{{partition="{partition}"}} 0.0\n' in shown
 
 
 def test_the_dashboard_shows_every_metric() -> None:
