@@ -22,7 +22,7 @@ from services.stack.ports import free_ports
 from services.stack.system import environment
 from tests.waiting import until
 
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 90.0
 
 
 class Sent(NamedTuple):
@@ -55,8 +55,12 @@ class RunningAllocator:
         )
 
     def __enter__(self) -> Self:
-        if self._wait:
-            self.wait_until_ready()
+        try:
+            if self._wait:
+                self.wait_until_ready()
+        except BaseException as error:  # then `with` does not come to its end, and this one would write on into Redis
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(
