@@ -51,7 +51,7 @@ def kiosk_ticket(page: Page) -> None:
     page.locator(".large button").first.click()
     page.locator(".large button", has_text=SLOTS[2]).click()
     page.locator("form button.first").click()
-    page.locator(".ticket img").wait_for()
+    page.locator(".ticket img").evaluate("image => image.decode()")  # until it is there
 
 
 def kiosk_number(page: Page) -> None:
