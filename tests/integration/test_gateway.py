@@ -167,9 +167,12 @@ def test_gateway_projector_and_postgres_are_killed_under_load_and_all_of_it_hold
         gateway.history.wait()
         stop.set()
         answers = [answer for each in clients for answer in each.result()]
-    assert {answer.status_code for answer in answers} == {201}
+    booked = [answer for answer in answers if answer.status_code == 201]
+    # A quick machine fills seats and waitlist in that time.
+    refused = {answer.json()["type"] for answer in answers if answer.status_code != 201}
+    assert refused <= {"/problems/waitlist-full"}
     assert set(here.issued().values()) == {1}
-    for answer in answers[-4:]:
+    for answer in booked[-4:]:
         where, position = answer.headers["Location"], answer.headers["OPD-Position"]
         until(partial(_shows, gateway, where, position), "the projector caught up", timeout_s=90)
     audited = opd("verify", "--redis", "--history", "--audit", timeout_s=120, **environment(gateway.settings))

@@ -44,12 +44,12 @@ def audited(postgres_server: Database, tmp_path: Path) -> Settings:
     )
 
 
-def _written(settings: Settings, count: int, *, by: int = 1) -> None:
+def _written(settings: Settings, count: int, *, by: int = 1, status: int = 200) -> None:
     """Have gateways write so many rows each, all at once."""
 
     async def gateway(number: int) -> None:
         async with writing(settings) as trail:
-            noted = [NOTED._replace(sub=f"desk-{number}", status=200 + each) for each in range(count)]
+            noted = [NOTED._replace(sub=f"desk-{number}", status=status + each) for each in range(count)]
             await asyncio.gather(*[trail.write(each) for each in noted])
 
     async def all_() -> None:
@@ -149,7 +149,7 @@ def test_what_was_forged_is_found_and_named(audited: Settings, what: str) -> Non
 def test_a_trail_that_was_written_anew_is_not_the_one_of_its_anchors(audited: Settings) -> None:
     _written(audited, 10)
     _forge(audited, "TRUNCATE trail")
-    _written(audited.model_copy(update={"audit_anchors": None}), 12, by=2)
+    _written(audited.model_copy(update={"audit_anchors": None}), 12, status=400)
     assert asyncio.run(check(audited)).fault == "row 10 is not the one of its anchor: the trail was written anew"
 
 
