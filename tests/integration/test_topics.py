@@ -30,6 +30,10 @@ def make(settings: Settings, name: str, partitions: int, config: dict[str, str])
         await admin.start()
         try:
             await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config)])
+            # Kafka says that it is made a moment before it lists it.
+            async with asyncio.timeout(30):
+                while name not in await admin.list_topics():
+                    await asyncio.sleep(0.02)
         finally:
             await admin.close()
 
