@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from services.settings import Settings
 from services.stack.ports import free_ports
 from services.topics import TopicError, TopicState, check_topics, ensure_topics, loss_notes
 from tests.console import opd
+from tests.waiting import until
 
 FITTING = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
@@ -25,19 +27,19 @@ def check(settings: Settings) -> list[TopicState]:
 
 
 def make(settings: Settings, name: str, partitions: int, config: dict[str, str]) -> None:
-    async def create() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
-        await admin.start()
-        try:
-            await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config)])
-            # Kafka says that it is made a moment before it lists it.
-            async with asyncio.timeout(30):
-                while name not in await admin.list_topics():
-                    await asyncio.sleep(0.02)
-        finally:
-            await admin.close()
+    topic = NewTopic(name, partitions, 1, topic_configs=config)
+    asyncio.run(_asked(settings, lambda admin: admin.create_topics([topic])))
+    # Kafka says that it is made a moment before it lists it.
+    until(lambda: name in asyncio.run(_asked(settings, AIOKafkaAdminClient.list_topics)), f"{name} is listed")
 
-    asyncio.run(create())
+
+async def _asked(settings: Settings, ask: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    try:
+        return await ask(admin)
+    finally:
+        await admin.close()
 
 
 def names(settings: Settings) -> list[str]:
