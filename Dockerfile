@@ -2,10 +2,10 @@
 # All services in one image; which one runs is the command: docker run opd allocator. docs/containers.md says how.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
-ENV UV_LINK_MODE=copy UV_PYTHON=/opt/opd/bin/python
+ENV UV_LINK_MODE=copy UV_PYTHON=/opt/opd/bin/python PIP_CACHE_DIR=/var/cache/opd/pip UV_CACHE_DIR=/var/cache/opd/uv
 COPY requirements-bootstrap.lock requirements-image.lock requirements.lock ./
 # setuptools builds our own wheel and is no part of the image: its lines alone are taken from the lock.
-RUN --mount=type=cache,target=/root/.cache \
+RUN --mount=type=cache,target=/var/cache/opd \
     pip install --quiet --root-user-action ignore --require-hashes -r requirements-bootstrap.lock && \
     python -m venv --without-pip /opt/opd && \
     uv pip install --require-hashes --no-build -r requirements-image.lock && \
