@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ _KEEPALIVES = {"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "5", "tcp
 _DAY_ZERO = date(2000, 1, 1).toordinal()  # PostgreSQL's
 _INFINITY = (2**31 - 1,)
 ANSWERS_WITHIN_S = 60.0
+_AGAIN_AFTER_S = 0.5
 
 LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What an operation raises when PostgreSQL went away or refused: worth another try."""
@@ -79,3 +81,27 @@ async def wait_for_postgres(url: str, *, timeout_s: float) -> None:
             said = True
             _log.info("waiting for PostgreSQL", at=without_password(url), timeout_s=timeout_s)
         await asyncio.sleep(0.2)
+
+
+async def is_the_only_one(
+    connection: asyncpg.Connection, name: str, stopping: asyncio.Event, *, standing_by: Callable[[], None]
+) -> bool:
+    """Wait until no other connection has the lock of that name; False if stopped meanwhile.
+
+    `standing_by` is called whenever another one has it.
+    """
+    while not stopping.is_set():
+        if await connection.fetchval("SELECT pg_try_advisory_lock(hashtext($1))", name):
+            return True
+        standing_by()
+        await pause(stopping)
+    return False
+
+
+async def pause(stopping: asyncio.Event) -> None:
+    """Wait a moment before PostgreSQL is asked again, and not longer than until it is stopped."""
+    try:
+        async with asyncio.timeout(_AGAIN_AFTER_S):
+            await stopping.wait()
+    except TimeoutError:
+        return

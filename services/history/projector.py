@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from services.history.metrics import HistoryMetrics
 from services.history.partition import Partition, digest
-from services.history.postgres import LOST, connect
+from services.history.postgres import LOST, connect, is_the_only_one, pause
 from services.history.rows import Rows
 from services.history.store import Batch, OtherLog, Overtaken, load, write
 from services.kafka import kafka_client
@@ -29,7 +29,6 @@ _log = structlog.stdlib.get_logger(__name__)
 _RECORDS = 5000
 _POLL_MS = 200
 _FETCH_BYTES = 4 * 1024 * 1024
-_AGAIN_AFTER_S = 0.5
 _LAST_RECORD_WITHIN_S = 30
 _CLOSES_WITHIN_S = 5
 
@@ -99,7 +98,7 @@ class Projector:
             else:
                 break
             self.state = State.STARTING
-            await self._pause()
+            await pause(self._stopping)
         self.state = State.STOPPED
 
     async def _follow(self, cleanup: AsyncExitStack, until: Callable[[Mapping[int, int]], bool]) -> None:
@@ -107,7 +106,8 @@ class Projector:
         cleanup.push_async_callback(_close, connection)
         # What a crash of PostgreSQL takes is taken whole, position and all, and comes again from the topic.
         await connection.execute("SET synchronous_commit = off")
-        if not await self._is_the_only_one(connection):
+        name = f"{self._settings.history_schema}: projector"
+        if not await is_the_only_one(connection, name, self._stopping, standing_by=self._stand_by):
             return
         partitions = await load(connection, self._settings.events_topic, self._partitions)
         consumer = await self._consumer(cleanup)
@@ -117,22 +117,8 @@ class Projector:
         _log.info("following the events topic", topic=self._settings.events_topic, positions=self.positions)
         await self._take_batches(consumer, connection, {each.number: each for each in partitions}, until)
 
-    async def _is_the_only_one(self, connection: asyncpg.Connection) -> bool:
-        """Wait until no other connection works on the schema; False if stopped meanwhile."""
-        name = f"{self._settings.history_schema}: projector"
-        while not self._stopping.is_set():
-            if await connection.fetchval("SELECT pg_try_advisory_lock(hashtext($1))", name):
-                return True
-            self.state = State.STANDBY
-            await self._pause()
-        return False
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(_AGAIN_AFTER_S):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
+    def _stand_by(self) -> None:
+        self.state = State.STANDBY
 
     async def _consumer(self, cleanup: AsyncExitStack) -> AIOKafkaConsumer:
         """Give a consumer that belongs to no group: where to go on stands in PostgreSQL."""

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from enum import StrEnum
 from typing import Any
 
-import asyncpg
 import structlog
 import uvicorn
 import uvloop
@@ -16,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from services.errors import OpdError
 from services.health import health_app
-from services.history.postgres import LOST, connect, wait_for_postgres
+from services.history.postgres import LOST, connect, is_the_only_one, pause, wait_for_postgres
 from services.history.schema import migrate
 from services.notifier import outbox
 from services.notifier.channels import Channel
@@ -30,7 +29,6 @@ from services.vault.vault import opening
 _log = structlog.stdlib.get_logger(__name__)
 
 _POSTGRES_WITHIN_S = 30
-_AGAIN_AFTER_S = 0.5
 
 
 class NotStarted(OpdError):  # noqa: N818  it is what happened
@@ -80,7 +78,7 @@ class Notifier:
                 _log.warning("a server failed, beginning again", error=type(error).__name__)
                 self.metrics.restarts.inc()
             self.state = State.STARTING
-            await self._pause()
+            await pause(self._stopping)
         self.state = State.STOPPED
 
     async def _work(self, cleanup: AsyncExitStack) -> None:
@@ -89,7 +87,8 @@ class Notifier:
             connection = await connect(self._settings.postgres_url, self._settings.notifier_schema)
             cleanup.callback(connection.terminate)
             connections.append(connection)
-        if not await self._is_the_only_one(connections[0]):
+        name = f"{self._settings.notifier_schema}: notifier"
+        if not await is_the_only_one(connections[0], name, self._stopping, standing_by=self._stand_by):
             return
         self.state = State.WORKING
         _log.info("following the events topic", topic=self._settings.events_topic)
@@ -104,22 +103,8 @@ class Notifier:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _is_the_only_one(self, connection: asyncpg.Connection) -> bool:
-        """Wait until no other connection works on the outbox; False if stopped meanwhile."""
-        name = f"{self._settings.notifier_schema}: notifier"
-        while not self._stopping.is_set():
-            if await connection.fetchval("SELECT pg_try_advisory_lock(hashtext($1))", name):
-                return True
-            self.state = State.STANDBY
-            await self._pause()
-        return False
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(_AGAIN_AFTER_S):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
+    def _stand_by(self) -> None:
+        self.state = State.STANDBY
 
 
 def run_notifier(settings: Settings, channels: Sequence[Channel]) -> None:
