@@ -24,10 +24,10 @@ from services.allocator.lag import watch_lag
 from services.allocator.lost_connections import report_lost_connections
 from services.allocator.metrics import AllocatorMetrics
 from services.allocator.owner import WAITS_FOR
-from services.errors import OpdError
 from services.kafka import kafka_client
 from services.record_batches import read_any_batch
 from services.redis import connect_redis
+from services.serving import NotStarted, serve
 from services.settings import Settings
 from services.telemetry.tracing import spans_of
 
@@ -38,10 +38,6 @@ HEARTBEAT_INTERVAL_MS = 300
 # after five minutes and never let them join again; that they live is what their heartbeats say.
 MAX_POLL_INTERVAL_MS = 2**31 - 1
 REBALANCE_TIMEOUT_MS = 60_000
-
-
-class NotStarted(OpdError):  # noqa: N818  it is what happened
-    """The allocator could not begin: a server went away meanwhile, or its port is taken."""
 
 
 class Allocator:
@@ -119,13 +115,12 @@ class Allocator:
             Unrecoverable: it cannot go on.
         """
         try:
-            await self._server_at(host, port).serve()
-        except SystemExit as error:
-            # uvicorn's way to say so. What was started before the failure would keep the process from ending.
+            await serve(self._server_at(host, port), "allocator")
+        except NotStarted:  # what was started before the failure would keep the process from ending
             await self.group.stop()
             await self._broker.stop()
             await self._close()
-            raise NotStarted("the allocator could not start; the lines above say why") from error
+            raise
         if self.group.failure is not None:
             raise self.group.failure
 

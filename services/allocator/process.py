@@ -1,13 +1,11 @@
 """One allocator as a process."""
 
-import asyncio
 import gc
-import signal
 
 import structlog
-import uvloop
 
 from services.allocator.app import Allocator
+from services.serving import run_service
 from services.settings import Settings
 from services.topics import check_topics
 
@@ -16,15 +14,11 @@ log = structlog.get_logger(__name__)
 
 def run_allocator(settings: Settings) -> None:
     """Run one allocator in this process, whose signals it takes over."""
-    # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
     # What lives as long as the process is looked through no more; the batches' own objects go without the collector.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings))
+    run_service(_run(settings))
 
 
 async def _run(settings: Settings) -> None:

@@ -1,14 +1,11 @@
 """One board as a process."""
 
-import asyncio
 import logging
 import resource
-import signal
 from contextlib import suppress
 
 import httpx
 import uvicorn
-import uvloop
 
 from services.board.app import Parts, make_app
 from services.board.following import Followings, Rooms
@@ -17,8 +14,8 @@ from services.board.keys import Keys, keys_of
 from services.board.metrics import BoardMetrics
 from services.board.passing import Passing
 from services.board.rooms import read_rooms
-from services.errors import OpdError
 from services.gateway.protocol import LimitedProtocol
+from services.serving import run_service, serve
 from services.settings import Settings
 
 _STOP_WITHIN_S = 15
@@ -32,11 +29,7 @@ def run_board(settings: Settings) -> None:
     """
     keys, rooms = keys_of(settings), read_rooms(settings.board_rooms)
     _let_many_connect()
-    # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, keys, rooms))
+    run_service(_run(settings, keys, rooms))
 
 
 def _let_many_connect() -> None:
@@ -72,7 +65,4 @@ async def _run(settings: Settings, keys: Keys, rooms: Rooms) -> None:
             backlog=8192,  # a hall full of phones comes back at once after a restart
             timeout_graceful_shutdown=_STOP_WITHIN_S,
         )
-        try:
-            await uvicorn.Server(config).serve()
-        except SystemExit as error:  # uvicorn's way to say so
-            raise OpdError("the board could not start; the lines above say why") from error
+        await serve(uvicorn.Server(config), "board")

@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import signal
 from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
 import uvicorn
-import uvloop
 
 from services.allocator.lost_connections import report_lost_connections
 from services.errors import OpdError
@@ -25,6 +23,7 @@ from services.gateway.parts import Parts
 from services.gateway.protocol import LimitedProtocol
 from services.gateway.writes import Writes
 from services.record_batches import read_any_batch
+from services.serving import run_service, serve
 from services.settings import Settings
 from services.telemetry.tracing import spans_of
 from services.topics import check_topics
@@ -56,13 +55,9 @@ def run_gateway(settings: Settings) -> None:
                 "try: set OPD_JWT_JWKS and OPD_JWT_ISSUER, or leave OPD_HTTP_HOST at 127.0.0.1"
             )
         _log.warning("development mode: whoever reaches this port is an administrator; set OPD_JWT_JWKS to end that")
-    # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
     read_any_batch()
     report_lost_connections()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, who))
+    run_service(_run(settings, who))
 
 
 async def _run(settings: Settings, who: Verifier) -> None:
@@ -128,10 +123,7 @@ def http_config(settings: Settings, app: Any) -> uvicorn.Config:
 
 async def _serve(settings: Settings, parts: Parts) -> None:
     server = _Server(http_config(settings, make_app(parts)), parts.feed)
-    try:
-        await server.serve()
-    except SystemExit as error:  # uvicorn's way to say so
-        raise OpdError("the gateway could not start; the lines above say why") from error
+    await serve(server, "gateway")
 
 
 class _Server(uvicorn.Server):

@@ -3,19 +3,17 @@
 import asyncio
 import gc
 import logging
-import signal
 from typing import Any
 
 import structlog
 import uvicorn
-import uvloop
 
-from services.errors import OpdError
 from services.health import health_app
 from services.history.metrics import HistoryMetrics
 from services.history.postgres import wait_for_postgres
 from services.history.projector import Projector, State
 from services.history.schema import migrate
+from services.serving import run_service, serve
 from services.settings import Settings
 from services.telemetry.tracing import spans_of
 from services.topics import check_topics
@@ -23,10 +21,6 @@ from services.topics import check_topics
 _log = structlog.stdlib.get_logger(__name__)
 
 _POSTGRES_WITHIN_S = 30
-
-
-class NotStarted(OpdError):  # noqa: N818  it is what happened
-    """The service could not begin: its port is taken, for one."""
 
 
 class History:
@@ -58,9 +52,7 @@ class History:
         projecting = asyncio.create_task(self._projector.run())
         projecting.add_done_callback(lambda _: setattr(server, "should_exit", True))  # without it there is no service
         try:
-            await server.serve()
-        except SystemExit as error:  # uvicorn's way to say so
-            raise NotStarted("opd history could not start; the lines above say why") from error
+            await serve(server, "history")
         finally:
             self._projector.stop()
             await asyncio.wait({projecting})
@@ -78,15 +70,11 @@ class History:
 
 def run_history(settings: Settings) -> None:
     """Run the service in this process, whose signals it takes over."""
-    # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
     # What lives as long as the process is looked through no more; the batches' own objects go without the collector.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings))
+    run_service(_run(settings))
 
 
 async def _run(settings: Settings) -> None:

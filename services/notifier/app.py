@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from enum import StrEnum
@@ -10,10 +9,8 @@ from typing import Any
 
 import structlog
 import uvicorn
-import uvloop
 from aiokafka.errors import KafkaError
 
-from services.errors import OpdError
 from services.health import health_app
 from services.history.postgres import LOST, connect, is_the_only_one, pause, wait_for_postgres
 from services.history.schema import migrate
@@ -22,6 +19,7 @@ from services.notifier.channels import Channel
 from services.notifier.metrics import NotifierMetrics
 from services.notifier.reader import Reader
 from services.notifier.sender import Contacts, Sender
+from services.serving import run_service, serve
 from services.settings import Settings
 from services.topics import check_topics
 from services.vault.vault import opening
@@ -29,10 +27,6 @@ from services.vault.vault import opening
 _log = structlog.stdlib.get_logger(__name__)
 
 _POSTGRES_WITHIN_S = 30
-
-
-class NotStarted(OpdError):  # noqa: N818  it is what happened
-    """The service could not begin: its port is taken, for one."""
 
 
 class State(StrEnum):
@@ -109,11 +103,7 @@ class Notifier:
 
 def run_notifier(settings: Settings, channels: Sequence[Channel]) -> None:
     """Run the service in this process, whose signals it takes over."""
-    # uvicorn raises the signal that stopped it again once it has stopped; that is no failure of ours.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings, channels))
+    run_service(_run(settings, channels))
 
 
 async def _run(settings: Settings, channels: Sequence[Channel]) -> None:
@@ -146,9 +136,7 @@ async def _serve(settings: Settings, notifier: Notifier) -> None:
     working = asyncio.create_task(notifier.run())
     working.add_done_callback(lambda _: setattr(server, "should_exit", True))  # without it there is no service
     try:
-        await server.serve()
-    except SystemExit as error:  # uvicorn's way to say so
-        raise NotStarted("opd notifier could not start; the lines above say why") from error
+        await serve(server, "notifier")
     finally:
         notifier.stop()
         await asyncio.wait({working})
