@@ -17,9 +17,10 @@ from benchmarks.latency import LATENCY
 from benchmarks.long import LONG
 from benchmarks.measurement import Measurement
 from benchmarks.memory import MEMORY
+from benchmarks.profile import PROFILE
 from benchmarks.report import machine
 
-MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, LATENCY, KILLED, MEMORY, HISTORY, GATEWAY, BOARD, LONG)
+MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, PROFILE, LATENCY, KILLED, MEMORY, HISTORY, GATEWAY, BOARD, LONG)
 
 
 def run(options: Options, measurements: Iterable[Measurement]) -> dict[str, Any]:

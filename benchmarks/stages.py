@@ -2,15 +2,16 @@
 
 The stages are the allocator's own functions, called batch by batch as an owner calls them, with a real Redis behind
 them. Sockets to Kafka and the clients' tasks are not in it. A stage's figure is that of its fastest batch: on a machine
-that others use too, all else is noise.
+that others use too, all else is noise. Redis' processor time, the mean of all batches, is told apart by its own clock.
 """
 
 import argparse
 import asyncio
 import gc
+import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from allocation_core.digests import content_digest, sender_digest
 from allocation_core.store import SlotStore, pack_commands
+from benchmarks.processes import cpu_s
 from benchmarks.workload import TIMESTAMP_MS, workload
 from services.allocator.bare_records import take_bare_records
 from services.allocator.kafka import partitioner
@@ -36,11 +38,17 @@ ROOM = 16 * 1024 * 1024
 
 
 class Stages:
-    """The least that a command took in each stage, in microseconds."""
+    """What a command took, in microseconds.
+
+    Attributes:
+        least_us: by stage, in the fastest batch; a stage that begins with a space is a part of the one before.
+        redis_us: of Redis in all, and by its commands.
+    """
 
     def __init__(self, batch: int) -> None:
         self.batch = batch
         self.least_us: dict[str, float] = {}
+        self.redis_us: dict[str, float] = {}
 
     @contextmanager
     def of(self, stage: str) -> Iterator[None]:
@@ -56,6 +64,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--commands", type=int, default=30_000)
     arguments.add_argument("--batch", type=int, default=500, help="commands a batch")
+    arguments.add_argument("--json", action="store_true", help="one JSON object on stdout")
     options = arguments.parse_args()
     read_any_batch()
     take_bare_records()
@@ -66,18 +75,29 @@ def main() -> None:
         server.start()
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                stages = runner.run(run(server.url, options.commands, options.batch))
+                stages = runner.run(run(server, options.commands, options.batch))
         finally:
             server.stop()
+    if options.json:
+        print(json.dumps({"stages": stages.least_us, "redis": stages.redis_us}))
+        return
     for stage, took_us in stages.least_us.items():
         print(f"{took_us:6.2f} µs  {stage}")
-    print(f"{sum(took for stage, took in stages.least_us.items() if not stage.startswith(' ')):6.2f} µs  a command")
+    print(f"{whole_us(stages.least_us):6.2f} µs  a command")
+    for name, took_us in stages.redis_us.items():
+        print(f"{took_us:6.2f} µs  Redis: {name}")
 
 
-async def run(url: str, count: int, batch: int) -> Stages:
-    """Decide a workload; stages that begin with a space are parts of the one before."""
-    stages = Stages(batch)
-    redis = connect_redis(url)
+def whole_us(stages: Mapping[str, float]) -> float:
+    """Give what all stages take together."""
+    return sum(took_us for stage, took_us in stages.items() if not stage.startswith(" "))
+
+
+async def run(server: ValkeyServer, count: int, batch: int) -> Stages:
+    """Decide a workload."""
+    stages, parts = Stages(batch), {"redis": server.process.pid}
+    measured, used_s = 0, cpu_s(parts)["redis"]
+    redis = connect_redis(server.url)
     store = SlotStore(redis, PLACE.partition)
     await store.fence(1)
     partition_of = partitioner(1)
@@ -107,10 +127,27 @@ async def run(url: str, count: int, batch: int) -> Stages:
             builder._build()  # noqa: SLF001  as aiokafka does when it sends
         if faults or builder.record_count() < batch:
             raise RuntimeError("not every command was answered")
+        measured += batch
         if first < FIRST:
             stages.least_us.clear()
+            await redis.execute_command("CONFIG", "RESETSTAT")
+            measured, used_s = 0, cpu_s(parts)["redis"]
+    whole_us = (cpu_s(parts)["redis"] - used_s) / measured * 1e6
+    statistics = await redis.info("commandstats")
     await redis.aclose()
+    stages.redis_us = _by_command(whole_us, {name: figures["usec"] for name, figures in statistics.items()})
     return stages
+
+
+def _by_command(whole_us: float, usec: Mapping[str, int]) -> dict[str, float]:
+    """Share out what Redis used in all: the script's time by Redis' clock has that of what it calls in it."""
+    clocked = usec["cmdstat_evalsha"]
+    shares = {name.removeprefix("cmdstat_"): took / clocked for name, took in usec.items() if took > clocked / 1000}
+    called = sum(share for name, share in shares.items() if name != "evalsha")
+    rest = {"the script itself, and all around it": 1 - called}
+    return {"in all": whole_us} | {
+        f"  {name}": whole_us * share for name, share in (rest | shares).items() if name != "evalsha"
+    }
 
 
 def take_apart(fetched: bytes, first: int) -> list[CommandRecord]:

@@ -148,7 +148,7 @@ def test_what_is_named_is_measured_and_a_whole_run_writes_the_page() -> None:
     options, chosen = _chosen(everything)
     assert everything.page == PAGE
     assert options.contenders == CONTENDERS
-    assert chosen == {"drains", "latency", "killed", "memory", "history", "gateway", "board"}
+    assert chosen == {"drains", "profile", "latency", "killed", "memory", "history", "gateway", "board"}
 
     some = _arguments(["--quick", "--only", "drains", "--only", "one-worker", "--long"])
     options, chosen = _chosen(some)
