@@ -1,5 +1,7 @@
 """What the engine says (spec §2): an event as it is decided, and all events as they stand in a record."""
 
+from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 from msgspec import Struct
@@ -65,6 +67,7 @@ class UnreadableEvent(ValueError):  # noqa: N818  the twin of UnreadableRecord
 
 
 EVENT_TYPE = Field(description="What happened.")
+_TIME_LENGTH = len("2026-11-23T02:45:00.000Z")
 
 
 class EventEnvelope(BaseModel):
@@ -482,3 +485,26 @@ def read_event(value: bytes) -> AnyEvent:
         return ANY_EVENT.validate_json(value)
     except ValidationError as error:
         raise UnreadableEvent(faults(error)) from None
+
+
+@lru_cache(maxsize=64)  # whoever looks at an event asks for it again
+def place_of(event_id: str) -> tuple[int, int, int]:
+    """Give the numbers of an event's id: partition and offset of its command, and which of the command's events it is.
+
+    Raises:
+        ValueError: it is none, or a number has thousands of digits.
+    """
+    partition, offset, n = map(int, event_id.split("-"))
+    return partition, offset, n
+
+
+@lru_cache(maxsize=1024)
+def moment_of(time: str) -> datetime:
+    """Give an event's time.
+
+    Raises:
+        ValueError: it is none: the pattern knows no calendar.
+    """
+    if len(time) != _TIME_LENGTH or (time[4:20:3], time[-1]) != ("--T::.", "Z"):
+        raise ValueError("a time is written yyyy-mm-ddThh:mm:ss.sssZ")
+    return datetime.fromisoformat(time)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from schemas.events import AnyEvent, UnreadableEvent, read_event
+from schemas.events import AnyEvent, UnreadableEvent, place_of, read_event
 
 REMEMBERED = 1000
 
@@ -156,10 +156,9 @@ class Follower:
 
 def _place(event_id: str) -> tuple[int, int, int]:
     try:
-        partition, offset, n = map(int, event_id.split("-"))
+        return place_of(event_id)
     except ValueError:  # Python reads no integer of thousands of digits
         raise UnreadableEvent("id: no place in a log") from None
-    return partition, offset, n
 
 
 def _read_state(state: Mapping[str, Any]) -> dict[str, _Last]:

@@ -28,7 +28,7 @@ Word = TypeVar("Word")
 Meaning = TypeVar("Meaning")
 
 _MOST_KNOWN = 10_000
-_BACKSLASH = ord("\\")  # as a number it is looked for ten times faster
+BACKSLASH = ord("\\")  # as a number it is looked for ten times faster
 
 
 class Known(dict[Word, Meaning]):
@@ -54,9 +54,9 @@ def _read_key(key: bytes) -> tuple[str, str]:
 
 
 # The words themselves: what stands in a command is then the text that was seen first, whose hash is known.
-_DATES = Known[str, str](TypeAdapter(Date).validate_python)
-_SLOTS = Known[str, str](TypeAdapter(Slot).validate_python)
-_DOCTOR_IDS = Known[str, str](TypeAdapter(DoctorId).validate_python)
+DATES = Known[str, str](TypeAdapter(Date).validate_python)
+SLOTS = Known[str, str](TypeAdapter(Slot).validate_python)
+DOCTOR_IDS = Known[str, str](TypeAdapter(DoctorId).validate_python)
 _SOURCES = Known[str, str](lambda word: Source(word).value)
 _DEPARTMENTS = Known[bytes, tuple[str, str]](_read_key)
 
@@ -90,9 +90,9 @@ class _RequestTokenData(_DepartmentData):
     doctor_id: str = _LEFT_OUT
 
     def __post_init__(self) -> None:
-        self.date, self.slot, self.source = _DATES[self.date], _SLOTS[self.slot], _SOURCES[self.source]
+        self.date, self.slot, self.source = DATES[self.date], SLOTS[self.slot], _SOURCES[self.source]
         if self.doctor_id is not None:
-            self.doctor_id = _DOCTOR_IDS[self.doctor_id]
+            self.doctor_id = DOCTOR_IDS[self.doctor_id]
 
 
 class RequestToken(_Envelope, tag="opd.RequestToken.v1"):
@@ -140,7 +140,7 @@ class _SessionData(_DepartmentData):
     slot: str
 
     def __post_init__(self) -> None:
-        self.doctor_id, self.date, self.slot = _DOCTOR_IDS[self.doctor_id], _DATES[self.date], _SLOTS[self.slot]
+        self.doctor_id, self.date, self.slot = DOCTOR_IDS[self.doctor_id], DATES[self.date], SLOTS[self.slot]
 
 
 class CallNext(_Envelope, tag="opd.CallNext.v1"):
@@ -154,7 +154,7 @@ class _PoolData(_DepartmentData):
     slot: str
 
     def __post_init__(self) -> None:
-        self.date, self.slot = _DATES[self.date], _SLOTS[self.slot]
+        self.date, self.slot = DATES[self.date], SLOTS[self.slot]
 
 
 class CloseSlot(_Envelope, tag="opd.CloseSlot.v1"):
@@ -173,7 +173,7 @@ _decode = msgspec.json.Decoder(PlainCommand).decode
 
 def read_plain_command(key: bytes, value: bytes, timestamp_ms: int) -> PlainCommand | None:
     """Read one record of the commands topic if it is plain, with the checks of `wire.read_command`; else give None."""
-    if _BACKSLASH in value or len(value) > MAX_RECORD_BYTES or not 0 <= timestamp_ms <= LAST_TIMESTAMP_MS:
+    if BACKSLASH in value or len(value) > MAX_RECORD_BYTES or not 0 <= timestamp_ms <= LAST_TIMESTAMP_MS:
         return None
     try:
         command = _decode(value)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import asyncpg
 from aiokafka import ConsumerRecord
 
-from schemas.events import AnyEvent, UnreadableEvent
+from schemas.events import AnyEvent, UnreadableEvent, place_of
 from schemas.follow import Contradiction, Follower, Gap
-from services.history.rows import Row, Rows, read_keepable
+from services.history.rows import Row, Rows, read_quickly
 
 
 class Position(NamedTuple):
@@ -46,7 +46,7 @@ class Partition:
             _name(row): [row["sequence"], [number, row["command_offset"], row["n"]], row["digest"]]
             for row in departments
         }
-        self._follower = Follower({"version": 1, "departments": last}, read=read_keepable)
+        self._follower = Follower({"version": 1, "departments": last}, read=read_quickly)
         self._touched: set[str] = set()
 
     def take(self, records: list[ConsumerRecord[bytes, bytes]], rows: Rows) -> None:
@@ -56,7 +56,7 @@ class Partition:
             event = self._next_event(record, rows)
             if event is None:
                 continue
-            partition, *found = map(int, event.id.split("-"))
+            partition, *found = place_of(event.id)
             if partition != self.number or tuple(found) <= place:
                 # Of two events that were never here the first has the lower id (spec §4): this one is forged.
                 rows.faults.append((self.number, record.offset, "its id is another event's"))

@@ -1,25 +1,25 @@
 """What the events of one transaction become: rows, by table."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import lru_cache
 from itertools import chain
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from msgspec import Struct
+from msgspec.structs import astuple
 from pydantic_core import to_json
 
 from schemas.commands import PoolData, RegisterDoctorData
 from schemas.events import (
     AnyEvent,
-    CommandRejectedData,
     DoctorAvailabilityChangedData,
     SlotCapacityChangedData,
-    TokenEventData,
     UnreadableEvent,
+    moment_of,
+    place_of,
     read_event,
 )
+from schemas.plain_events import read_plain_event
 
 Row = tuple[Any, ...]
 SessionKey = tuple[str, str, str, str, str]  # facility, department, date, slot, doctor
@@ -36,8 +36,7 @@ class _Said(NamedTuple):
     sequence: int
 
 
-@dataclass(slots=True)
-class _Token:
+class _Token(Struct, gc=False):
     """A row of `tokens`, of which an earlier transaction may have written another one: moments and counts are added."""
 
     token_id: str
@@ -60,7 +59,6 @@ class _Token:
     ended_at: datetime | None = None
 
 
-_row_of: Final[Callable[[_Token], Row]] = attrgetter(*[field.name for field in fields(_Token)])  # `astuple` copies deep
 _SEATED: Final = frozenset({"CONFIRMED", "CHECKED_IN"})
 _MOMENTS: Final = {
     "TokenConfirmed": "requested_at",
@@ -107,7 +105,7 @@ class Rows:
 
     def tokens(self) -> Iterator[Row]:
         """Give a row for each token that was touched."""
-        return map(_row_of, self._tokens.values())
+        return map(astuple, self._tokens.values())
 
     def positions(self) -> Iterator[int]:
         """Give the places in waitlists that were given."""
@@ -126,24 +124,23 @@ class Rows:
 
         `today` is its department's day (R3).
         """
-        data = event.data
-        partition, offset, n = map(int, event.id.split("-"))
-        said = _Said(partition, offset, n, data.facility_id, data.department_id, int(event.sequence))
-        kind, time = event.type[4:-3], read_time(event.time)
+        data: Any = event.data
+        place, kind, time = place_of(event.id), event.type[4:-3], moment_of(event.time)
+        said = _Said(*place, data.facility_id, data.department_id, int(event.sequence))
         cause = (time, event.causationid, event.correlationid, event.traceparent)
-        if isinstance(data, TokenEventData):
+        if kind.startswith("Token"):
             more = _MORE[kind](data) if kind in _MORE else _NO_MORE
             self.token_events.append(
                 (*said, kind, *cause, data.token_id, data.source, data.status, data.doctor_id, *more)
             )
             self._touch(said, kind, time, data)
-        elif isinstance(data, CommandRejectedData):
+        elif kind == "CommandRejected":
             self.rejections.append((*said, *cause, data.command_type, data.reason, data.token_id))
         else:
             self._add_of_department(said, kind, cause, data, today)
-        return offset, n
+        return place[1:]
 
-    def _touch(self, said: _Said, kind: str, time: datetime, data: TokenEventData) -> None:
+    def _touch(self, said: _Said, kind: str, time: datetime, data: Any) -> None:
         token = self._tokens.get(data.token_id)
         if token is None:
             token = self._tokens[data.token_id] = _Token(
@@ -200,8 +197,8 @@ def read_keepable(value: bytes) -> AnyEvent:
     """
     event = read_event(value)
     try:
-        partition, offset, n = map(int, event.id.split("-"))
-        read_time(event.time)
+        partition, offset, n = place_of(event.id)
+        moment_of(event.time)
     except ValueError:
         raise UnreadableEvent("its id or its time is none") from None
     said = [getattr(event.data, name, None) or 0 for name in _NUMBERS]
@@ -210,7 +207,6 @@ def read_keepable(value: bytes) -> AnyEvent:
     return event
 
 
-@lru_cache(maxsize=1024)
-def read_time(text: str) -> datetime:
-    """Read an event's time."""
-    return datetime.fromisoformat(text)
+def read_quickly(value: bytes) -> AnyEvent:
+    """Read an event as `read_keepable` does, a plain one in a fraction of its time."""
+    return read_plain_event(value) or read_keepable(value)
