@@ -38,6 +38,9 @@ HEARTBEAT_INTERVAL_MS = 300
 # after five minutes and never let them join again; that they live is what their heartbeats say.
 MAX_POLL_INTERVAL_MS = 2**31 - 1
 REBALANCE_TIMEOUT_MS = 60_000
+# A fetch that waits at the ends of some partitions keeps the others of its broker from being asked for: those that were
+# taken a moment later, and one with a backlog whenever it had enough. What the feed keeps for it lasts about so long.
+FETCH_MAX_WAIT_MS = 100
 
 
 class Allocator:
@@ -89,7 +92,7 @@ class Allocator:
             heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
-            fetch_max_wait_ms=500,
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
             title="commands",
             description="Commands, decided in order for each department.",
         )
