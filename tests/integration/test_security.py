@@ -169,12 +169,14 @@ async def _what_it_may(settings: Settings, topics: list[str]) -> tuple[set[str],
     for topic in topics:
         consumer = AIOKafkaConsumer(**kafka_client(settings), auto_offset_reset="earliest")
         await consumer.start()
+        place = TopicPartition(topic, 0)
         try:
-            consumer.assign([TopicPartition(topic, 0)])
+            consumer.assign([place])
             await consumer.getmany(timeout_ms=1000)
         except TopicAuthorizationFailedError:
             readable.remove(topic)
         finally:
+            consumer.pause(place)  # else it asks again while it closes, and TLS may wait 30 s for its last word
             await consumer.stop()
     async with AIOKafkaProducer(**kafka_client(settings)) as producer:
         for topic in topics:
