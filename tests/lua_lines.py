@@ -16,13 +16,13 @@ import pytest
 from tests.lua_scripts import LUA, use_scripts
 
 MARK = "lua-line"
-# What was said already is kept in another database than the tests look at.
+COUNTED_IN = 15  # what was said already is kept in another database than the tests look at
 _COUNTER = (
     "local LINES = {} "
     "local function LINE(at) "
     "if LINES[at] then return end "
     "LINES[at] = true "
-    'redis.call("SELECT", 15) '
+    f'redis.call("SELECT", {COUNTED_IN}) '
     f'if redis.call("SADD", "{MARK}", at) == 1 then redis.log(redis.LOG_WARNING, "{MARK} " .. at) end '
     'redis.call("SELECT", 0) '
     "end "
@@ -62,19 +62,31 @@ def _files() -> Iterator[tuple[Path, str]]:
         yield file.relative_to(LUA), file.read_text(encoding="utf-8")
 
 
+def count_lines(folder: Path) -> None:
+    """Let every module of this process call scripts that count; their texts are kept in an empty folder."""
+    use_scripts(folder, {path: _counting(path, text) for path, text in _files()})
+
+
+def lines_run(log: str) -> set[tuple[str, int]]:
+    """Give the lines that were run, by what servers logged: the file within `lua/`, and the number."""
+    return {(path, int(number)) for path, number in re.findall(rf"{MARK} (\S+):(\d+)", log)}
+
+
 def pytest_collection_finish() -> None:
     """Let the tests call scripts that count."""
     with tempfile.TemporaryDirectory(prefix="opd-lua-lines-") as folder:
-        use_scripts(Path(folder), {path: _counting(path, text) for path, text in _files()})
+        count_lines(Path(folder))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Compare what the servers' logs say with what there is."""
     servers: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
-    logs = [log.read_text(errors="replace") for log in servers.getbasetemp().rglob("redis.log")]
-    seen = {line for log in logs for line in re.findall(rf"{MARK} (\S+)", log)}
-    missed = [f"{path}:{number}" for path, text in _files() for number in counted_lines(text)]
-    session.config.stash[_REPORT] = missed = [line for line in missed if line not in seen]
+    seen: set[tuple[str, int]] = set()
+    for log in servers.getbasetemp().rglob("redis.log"):
+        seen |= lines_run(log.read_text(errors="replace"))
+    there = [(str(path), number) for path, text in _files() for number in counted_lines(text)]
+    missed = [f"{path}:{number}" for path, number in there if (path, number) not in seen]
+    session.config.stash[_REPORT] = missed
     if missed and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -35,6 +35,7 @@ def main() -> int:
     )
     arguments.add_argument("--only", default="", metavar="PATTERN")
     arguments.add_argument("--sample", type=int, metavar="COUNT")
+    arguments.add_argument("--new", action="store_true", help="leave out those that are listed, most of the time")
     arguments.add_argument("--jobs", type=int, default=2, metavar="COUNT", help="at the same time; %(default)s")
     arguments.add_argument("--list", action="store_true")
     arguments.add_argument("--verbose", action="store_true", help="tell of each mutant")
@@ -49,6 +50,8 @@ def main() -> int:
 
 def _is_as_listed(name: str, options: argparse.Namespace) -> bool:
     mutants = [mutant for mutant in TARGETS[name].mutants() if re.search(options.only, mutant.name)]
+    if options.new:
+        mutants = [mutant for mutant in mutants if mutant.name not in _listed()]
     if options.sample is not None and options.sample < len(mutants):
         mutants = random.Random(0).sample(mutants, options.sample)
     if options.list:

@@ -1,9 +1,10 @@
 """Mistakes in Lua: a comparison, a sign, a number, a condition turned round, a statement left out."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.lua_lines import counted_lines
 from tests.lua_scripts import use_scripts
 from tests.mutation.mutant import Edit, Mutant, mutants_of
 
@@ -31,25 +32,31 @@ def lua_mutants(root: Path, file: str) -> list[Mutant]:
 
 
 def _edits(text: str) -> Iterator[Edit]:
-    at, where = 0, "script"
-    for line in text.splitlines(keepends=True):
+    lines, counted = text.splitlines(keepends=True), set(counted_lines(text))
+    at, where, begin = 0, "script", 1
+    for number, line in enumerate(lines, start=1):
         # What is not code is made blank, so that places stay what they are.
         code = _TEXT_OR_COMMENT.sub(lambda found: ("_" if found[0][0] == '"' else " ") * len(found[0]), line)
         named = _FUNCTION.match(code)
         if named:
-            where = named[1]
+            where, begin = named[1], number
         elif code.strip():
+            run = (number, number) if number in counted else (begin, _end(lines, number) if begin > 1 else len(lines))
             for found in _OPERATOR.finditer(code):
                 if not _is_assignment(code, found):
-                    yield Edit(at + found.start(), at + found.end(), _OPERATORS[found[0]], where)
+                    yield Edit(at + found.start(), at + found.end(), _OPERATORS[found[0]], where, run)
             for found in _NUMBER.finditer(code):
-                yield Edit(at + found.start(), at + found.end(), str(int(found[0]) + 1), where)
+                yield Edit(at + found.start(), at + found.end(), str(int(found[0]) + 1), where, run)
             begins = _STATEMENT.match(code)
             if begins and code.count("(") == code.count(")") and code.count("{") == code.count("}"):
-                yield Edit(at + begins.end(), at + begins.end(), "--", where)
+                yield Edit(at + begins.end(), at + begins.end(), "--", where, run)
         if code.startswith("end"):
-            where = "script"
+            where, begin = "script", 1
         at += len(line)
+
+
+def _end(lines: Sequence[str], number: int) -> int:
+    return next((each for each in range(number, len(lines) + 1) if lines[each - 1].startswith("end")), len(lines))
 
 
 def _is_assignment(code: str, found: re.Match[str]) -> bool:

@@ -6,12 +6,18 @@ from typing import NamedTuple
 
 
 class Edit(NamedTuple):
-    """A piece of a text and what to put there instead; `where` is the function that it stands in."""
+    """A piece of a text and what to put there instead.
+
+    Attributes:
+        where: the function that it stands in.
+        lines: the first and the last of its statement: a test that runs none of them cannot find the mistake.
+    """
 
     start: int
     end: int
     new: str
     where: str
+    lines: tuple[int, int]
 
 
 class Mutant(NamedTuple):
@@ -22,12 +28,14 @@ class Mutant(NamedTuple):
         file: within the repository.
         where: the function, or the name of a module's constant.
         text: the whole file with the mistake in it.
+        lines: of the statement, the first and the last.
     """
 
     name: str
     file: str
     where: str
     text: str
+    lines: tuple[int, int]
 
 
 def mutants_of(file: str, text: str, edits: Iterable[Edit]) -> Iterator[Mutant]:
@@ -40,4 +48,4 @@ def mutants_of(file: str, text: str, edits: Iterable[Edit]) -> Iterator[Mutant]:
         after = mutated[begin:].partition("\n")[0].strip()
         name = f"{file} {edit.where}: {before}  →  {after}"
         seen[name] += 1
-        yield Mutant(name if seen[name] == 1 else f"{name}  #{seen[name]}", file, edit.where, mutated)
+        yield Mutant(name if seen[name] == 1 else f"{name}  #{seen[name]}", file, edit.where, mutated, edit.lines)

@@ -26,6 +26,7 @@ _OPERATOR = re.compile(r"is not|not in|[<>=!]=|[<>]|\bis\b|\bin\b|\band\b|\bor\b
 _CALLS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 _LEFT_OUT = ast.Expr | ast.AugAssign | ast.Return | ast.Raise | ast.Continue | ast.Break | ast.Delete
 _FOR_PYDANTIC = re.compile(r"Annotated\[|__get_pydantic_")
+_OURS = {"allocation_core", "schemas", "services"}
 _DECIDES_NOTHING = re.compile(r"(await )?(log|self\._metrics|self\._rebuild)\.")
 
 
@@ -43,12 +44,14 @@ class _Edits:
             self._starts.append(self._starts[-1] + len(line))
         self._lines = text.splitlines()
         self._last: list[ast.stmt] = []
+        self._run = (0, 0)
 
     def of_module(self) -> Iterator[Edit]:
         for node in ast.parse(self._text).body:
             if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target
                 if not _FOR_PYDANTIC.match(ast.unparse(node.value)):
+                    self._run = _lines(node)
                     yield from self._of(node.value, ast.unparse(target))
             else:
                 yield from self._of_functions(node, "")
@@ -65,12 +68,16 @@ class _Edits:
     def _of(self, node: ast.AST, where: str) -> Iterator[Edit]:
         if isinstance(node, ast.JoinedStr | ast.arguments) or self._decides_nothing(node):
             return
-        yield from (Edit(start, end, new, where) for start, end, new in self._at(node))
+        outer = self._run
+        if isinstance(node, ast.stmt):
+            self._run = _lines(node)
+        yield from (Edit(start, end, new, where, self._run) for start, end, new in self._at(node))
         for name, value in ast.iter_fields(node):
             if name not in {"annotation", "returns", "decorator_list"}:
                 for inner in value if isinstance(value, list) else [value]:
                     if isinstance(inner, ast.AST):
                         yield from self._of(inner, where)
+        self._run = outer
 
     def _decides_nothing(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
@@ -127,6 +134,14 @@ class _Edits:
         return self._starts[line - 1] + len(self._lines[line - 1].encode()[:column].decode())
 
 
+def _lines(statement: ast.stmt) -> tuple[int, int]:
+    """Give its lines, or those of its head if others stand in it."""
+    within = next((node for node in ast.walk(statement) if isinstance(node, ast.stmt) and node is not statement), None)
+    if within is None:
+        return statement.lineno, statement.end_lineno or statement.lineno
+    return statement.lineno, max(statement.lineno, within.lineno - 1)
+
+
 def _last_of(statement: ast.stmt) -> Iterator[ast.stmt]:
     """Give what a function may come to its end with, where this is its last statement."""
     match statement:
@@ -163,10 +178,18 @@ def make_python_mistake(mutant: Mutant) -> None:
         code = next(each for each in code.co_consts if isinstance(each, CodeType) and each.co_name == name)
     function = _function(module, mutant.where)
     function.__code__ = code.replace(co_filename=function.__code__.co_filename)
-    for other in list(sys.modules.values()):
-        for value in list(vars(other).values()):
-            if isinstance(value, _lru_cache_wrapper) and value.__module__ == module.__name__:
-                value.cache_clear()
+    for cached in caches():
+        cached.cache_clear()
+
+
+def caches() -> "list[_lru_cache_wrapper[Any]]":
+    """Give our functions that remember what they worked out."""
+    values = {value for module in list(sys.modules.values()) for value in _cached_in(module)}
+    return [value for value in values if value.__module__.partition(".")[0] in _OURS]
+
+
+def _cached_in(module: ModuleType) -> "list[_lru_cache_wrapper[Any]]":
+    return [value for value in list(vars(module).values()) if isinstance(value, _lru_cache_wrapper)]
 
 
 def _assign(module: ModuleType, name: str, statement: ast.stmt) -> None:
