@@ -25,9 +25,9 @@ from allocation_core.digests import content_digest, sender_digest
 from allocation_core.store import SlotStore, pack_commands
 from benchmarks.processes import cpu_s
 from benchmarks.workload import TIMESTAMP_MS, workload
-from services.allocator.bare_records import take_bare_records
 from services.allocator.kafka import partitioner
 from services.allocator.records import NOWHERE, CommandRecord, event_records, read_batch
+from services.bare_records import take_bare_records
 from services.record_batches import read_any_batch
 from services.redis import connect_redis
 from services.stack import ValkeyServer

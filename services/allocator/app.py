@@ -17,13 +17,13 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 from faststream.specification import AsyncAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.allocator.bare_records import take_bare_records
 from services.allocator.group import Group
 from services.allocator.kafka import Publisher, TailReader, partitioner
 from services.allocator.lag import watch_lag
 from services.allocator.lost_connections import report_lost_connections
 from services.allocator.metrics import AllocatorMetrics
 from services.allocator.owner import WAITS_FOR
+from services.bare_records import take_bare_records
 from services.kafka import kafka_client
 from services.record_batches import read_any_batch
 from services.redis import connect_redis

@@ -5,8 +5,8 @@ from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from services.allocator.bare_records import take_bare_records
 from services.allocator.records import CommandRecord
+from services.bare_records import take_bare_records
 from services.record_batches import read_any_batch
 
 PLACE = TopicPartition("commands", 0)

@@ -1,8 +1,8 @@
 """Records as the extension that reads them has them, without what aiokafka makes of each.
 
-aiokafka copies a record into a ConsumerRecord of eleven fields: half of what fetching a record costs. The owners
-and the readers of tails need five of them, and what they are copied from has those by the same names. Should aiokafka
-go another way one day, ConsumerRecords come again, and all is well but slower.
+aiokafka copies a record into a ConsumerRecord of eleven fields: half of what fetching a record costs. The owners, the
+readers of tails and the history need five of them, and what they are copied from has those by the same names. Should
+aiokafka go another way one day, ConsumerRecords come again, and all is well but slower.
 """
 
 from typing import Any
