@@ -103,9 +103,13 @@ class Rows:
         self.session_settings: dict[SessionKey, list[Any]] = {}
         self._tokens: dict[str, _Token] = {}
 
-    def tokens(self) -> Iterator[Row]:
-        """Give a row for each token that was touched."""
-        return map(astuple, self._tokens.values())
+    def tokens(self) -> tuple[list[Row], list[Row]]:
+        """Give a row for each token that was issued here, and for each other one that was touched."""
+        issued: list[Row] = []
+        touched: list[Row] = []
+        for token in self._tokens.values():
+            (touched if token.requested_at is None else issued).append(astuple(token))
+        return issued, touched
 
     def positions(self) -> Iterator[int]:
         """Give the places in waitlists that were given."""

@@ -1,5 +1,7 @@
 """What is kept in PostgreSQL: rows and position in one transaction, so that each event counts once."""
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import asyncpg
@@ -10,9 +12,15 @@ from services.history.rows import Row, Rows
 
 _ADDED_TO = ("token_events", "rejections", "department_events", "registrations")
 
+# What is told is heard when the transaction is over.
 _MOVE_ON = """
-    UPDATE positions SET next_offset = $3, last_digest = $4, command_offset = $5, n = $6
-    WHERE partition = $1 AND next_offset = $2
+    UPDATE positions AS known
+    SET next_offset = moved.next_offset, last_digest = moved.last_digest, command_offset = moved.command_offset,
+        n = moved.n
+    FROM unnest($2::int[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::int[])
+        AS moved (partition, before, next_offset, last_digest, command_offset, n)
+    WHERE known.partition = moved.partition AND known.next_offset = moved.before
+    RETURNING pg_notify($1, format('%s %s %s', known.partition, known.command_offset, known.n))
 """
 _DEPARTMENTS = """
     INSERT INTO departments
@@ -22,7 +30,8 @@ _DEPARTMENTS = """
         sequence = excluded.sequence, command_offset = excluded.command_offset, n = excluded.n,
         digest = excluded.digest, day = excluded.day
 """
-# Many rows come by COPY into a table of the session's own: as arrays they would cost the projector twice the time.
+# Tokens that may be there already come by COPY into a table of the session's own: as arrays they would cost the
+# projector twice the time.
 _TOUCHED = "CREATE TEMPORARY TABLE IF NOT EXISTS touched (LIKE tokens) ON COMMIT DELETE ROWS"
 _TOKENS = """
     INSERT INTO tokens SELECT * FROM touched
@@ -95,34 +104,55 @@ async def write(connection: asyncpg.Connection, schema: str, batch: Batch) -> di
     Raises:
         Overtaken: a partition is not where it was.
     """
-    rows = batch.rows
-    settings = [(*key, *setting) for key, setting in rows.session_settings.items()]
-    added = {table: getattr(rows, table) for table in _ADDED_TO}
-    changed = {
-        "session_settings": settings,
+    added = {table: getattr(batch.rows, table) for table in _ADDED_TO}
+    changed = _changed(batch)
+    issued, touched = batch.rows.tokens()
+    try:
+        async with _transaction(connection, schema, batch.moved):
+            await _add(connection, added | {"tokens": issued})
+            await _change(connection, changed, touched)
+    except asyncpg.UniqueViolationError:  # a token is issued again: no allocator says so, and it holds nobody up
+        async with _transaction(connection, schema, batch.moved):
+            await _add(connection, added)
+            await _change(connection, changed, issued + touched)
+    return {table: len(records) for table, records in (added | changed | {"tokens": issued + touched}).items()}
+
+
+def _changed(batch: Batch) -> dict[str, list[Row]]:
+    return {
+        "session_settings": [(*key, *setting) for key, setting in batch.rows.session_settings.items()],
         "departments": batch.departments,
-        "closed_pools": rows.closed_pools,
-        "faults": rows.faults,
+        "closed_pools": batch.rows.closed_pools,
+        "faults": batch.rows.faults,
     }
-    touched = list(rows.tokens())
+
+
+@asynccontextmanager
+async def _transaction(
+    connection: asyncpg.Connection, schema: str, moved: Mapping[int, tuple[int, Position]]
+) -> AsyncIterator[None]:
+    """Begin with the positions: who was overtaken writes nothing else."""
+    positions = [(partition, before, *position) for partition, (before, position) in moved.items()]
     async with connection.transaction():
-        for partition, (before, position) in batch.moved.items():
-            if await connection.execute(_MOVE_ON, partition, before, *position) != "UPDATE 1":
-                raise Overtaken
-        for table, records in added.items():
-            if records:
-                await connection.copy_records_to_table(table, records=records)
-        if touched:
-            await connection.execute(_TOUCHED)
-            await connection.copy_records_to_table("touched", records=touched)
-            await connection.execute(_TOKENS)
-        for table, records in changed.items():
-            if records:
-                await connection.execute(_CHANGED[table], *zip(*records, strict=True))
-        for partition, (_, position) in batch.moved.items():
-            place = f"{partition} {position.command_offset} {position.n}"
-            await connection.execute("SELECT pg_notify($1, $2)", channel(schema), place)
-    return {table: len(records) for table, records in (added | changed | {"tokens": touched}).items()}
+        if len(await connection.fetch(_MOVE_ON, channel(schema), *zip(*positions, strict=True))) < len(moved):
+            raise Overtaken
+        yield
+
+
+async def _add(connection: asyncpg.Connection, added: Mapping[str, list[Row]]) -> None:
+    for table, records in added.items():
+        if records:
+            await connection.copy_records_to_table(table, records=records)
+
+
+async def _change(connection: asyncpg.Connection, changed: Mapping[str, list[Row]], touched: list[Row]) -> None:
+    if touched:
+        await connection.execute(_TOUCHED)
+        await connection.copy_records_to_table("touched", records=touched)
+        await connection.execute(_TOKENS)
+    for table, records in changed.items():
+        if records:
+            await connection.execute(_CHANGED[table], *zip(*records, strict=True))
 
 
 async def load(connection: asyncpg.Connection, topic: str, partitions: int) -> list[Partition]:

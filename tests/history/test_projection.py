@@ -191,6 +191,28 @@ def test_an_events_id_stands_once_and_a_pool_closes_once_whatever_a_forger_says(
     assert closed_pools == 1
 
 
+def test_a_token_that_a_forger_issues_again_holds_nobody_up(in_database: InDatabase) -> None:
+    log = Log()
+    slot = {"date": "2026-11-23", "slot": "09:00-10:00"}
+    doctor: dict[str, Any] = {"doctor_id": "a", "name": "A", "schedule": [{"slot": slot["slot"], "capacity": 9}]}
+    asked = [("RequestToken", {**slot, "patient_id": f"p{n}", "source": "ONLINE"}) for n in range(2)]
+    commands = [("RegisterDoctor", doctor), *asked]
+    log.say((make_command(kind, f"{n}", {**CARDIOLOGY, **data}), MONDAY_MS) for n, (kind, data) in enumerate(commands))
+    again = (
+        (log.records[0][1].value or b"")
+        .replace(b'"0-1-0"', b'"0-3-0"')
+        .replace(b'"0000000000000002"', b'"0000000000000004"')
+    )
+    log.append(0, KEY, again.replace(b'"p0"', b'"p7"').replace(b'"ONLINE"', b'"PAID"'))
+
+    async def run(connection: asyncpg.Connection, schema: str) -> list[tuple[Any, ...]]:
+        await project(connection, schema, log, repeat(2))
+        query = "SELECT token_no, patient_id, source, sequence FROM tokens ORDER BY token_no"
+        return [tuple(row) for row in await connection.fetch(query)]
+
+    assert in_database(run) == [(1, "p0", "PAID", 4), (2, "p1", "ONLINE", 3)]
+
+
 def test_whoever_was_overtaken_writes_nothing(in_database: InDatabase) -> None:
     log = Log()
     log.say(random_commands(seed=9, count=50))
