@@ -12,6 +12,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from services.bare_records import take_bare_records
 from services.history.metrics import HistoryMetrics
 from services.history.partition import Partition, digest
 from services.history.postgres import LOST, connect, is_the_only_one, pause
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_RECORDS = 5000
+_RECORDS = 10_000
+_RECORDS_AT_A_TIME = 50
 _POLL_MS = 200
 _FETCH_BYTES = 4 * 1024 * 1024
 _LAST_RECORD_WITHIN_S = 30
@@ -123,6 +125,7 @@ class Projector:
     async def _consumer(self, cleanup: AsyncExitStack) -> AIOKafkaConsumer:
         """Give a consumer that belongs to no group: where to go on stands in PostgreSQL."""
         read_any_batch()
+        take_bare_records()
         consumer = AIOKafkaConsumer(
             **kafka_client(self._settings),
             enable_auto_commit=False,
@@ -165,12 +168,12 @@ class Projector:
         partitions: Mapping[int, Partition],
         until: Callable[[Mapping[int, int]], bool],
     ) -> None:
-        """Make the rows of a batch while the one before it is written."""
+        """Make the rows of a batch while PostgreSQL writes the one before it."""
         writing: asyncio.Task[None] | None = None
         try:
             while not self._stopping.is_set() and not until(self.positions):
                 fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS)
-                batch = self._batch({partitions[place.partition]: records for place, records in fetched.items()})
+                batch = await self._batch({partitions[place.partition]: records for place, records in fetched.items()})
                 if writing is not None:
                     await writing
                     writing = None
@@ -181,14 +184,16 @@ class Projector:
             if writing is not None:
                 await writing
 
-    def _batch(self, fetched: Mapping[Partition, list[ConsumerRecord[bytes, bytes]]]) -> Batch:
+    async def _batch(self, fetched: Mapping[Partition, list[ConsumerRecord[bytes, bytes]]]) -> Batch:
         batch = Batch(Rows(), [], {})
         for partition, fetched_records in fetched.items():
             records = self._before_the_end(partition.number, fetched_records)
             if not records:
                 continue
             before, repeats = partition.position.next_offset, partition.repeats
-            partition.take(records, batch.rows)
+            for first in range(0, len(records), _RECORDS_AT_A_TIME):
+                partition.take(records[first : first + _RECORDS_AT_A_TIME], batch.rows)
+                await asyncio.sleep(0)  # lest PostgreSQL wait for its next statement
             batch.departments.extend(partition.departments())
             batch.moved[partition.number] = (before, partition.position)
             self._metrics.repeats.labels(partition.number).inc(partition.repeats - repeats)
