@@ -150,7 +150,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
             self._metrics.owned.set(0)
 
     def _note_done(self, place: TopicPartition, offset: int) -> None:
-        self._done[place] = max(offset, self._done.get(place, 0))
+        self._done[place] = max(offset, self._done.get(place, offset))
 
     async def _commit_now_and_then(self) -> None:
         while True:
