@@ -214,7 +214,7 @@ def test_what_is_no_event_is_not_taken() -> None:
     "state",
     [
         {},
-        {"version": 2},
+        {"version": 2, "departments": {}},
         {"version": 1},
         {"version": 1, "departments": {"a/b": [1]}},
         {"version": 1, "departments": []},
@@ -231,4 +231,4 @@ def test_its_memory_goes_by_departments_not_by_events() -> None:
     for number in range(1, 2000):
         follower.take(*told("ent", number, offset=number))
     assert len(json.dumps(follower.state())) < 200
-    assert len(follower._digests) == 10
+    assert list(follower._digests) == [("blr1/ent", number) for number in range(1990, 2000)]
