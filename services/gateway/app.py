@@ -21,6 +21,7 @@ from services.gateway.problems import (
     VAULT_UNAVAILABLE,
     Problem,
 )
+from services.gateway.quick import QuickRoute, Shortcut
 from services.gateway.requests import field_faults
 from services.gateway.routes import (
     commands,
@@ -64,12 +65,11 @@ def make_app(parts: Parts) -> FastAPI:
     app.state.parts = parts
     for module in _ROUTERS:
         app.include_router(module.router)
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(VaultUnavailable, _no_vault)
-    app.add_exception_handler(Unreadable, _no_vault)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     app.add_exception_handler(Exception, _fault)
+    routes = [route for module in _ROUTERS for route in module.router.routes if isinstance(route, QuickRoute)]
+    app.add_middleware(Shortcut, routes=routes, handlers=_HANDLERS)
     app.add_middleware(Audited, trail=parts.trail)
     app.add_middleware(Guard, metrics=parts.metrics, limits=parts.limits, spans=parts.spans)
     app.openapi = cache(partial(describe, app))  # type: ignore[method-assign]  # FastAPI's own way
@@ -100,6 +100,15 @@ async def _http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  as it was registered
     kind = METHOD_NOT_ALLOWED if error.status_code == METHOD_NOT_ALLOWED.status else NOT_FOUND
     return _answer(Problem(kind, headers=error.headers))
+
+
+_HANDLERS = {
+    Problem: _problem,
+    VaultUnavailable: _no_vault,
+    Unreadable: _no_vault,
+    RequestValidationError: _invalid,
+    HTTPException: _http,
+}
 
 
 async def _fault(request: Request, error: Exception) -> Response:

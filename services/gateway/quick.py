@@ -1,12 +1,13 @@
-"""Routes that work out once how their endpoints are called, and not with every request.
+"""Routes that work out once how their endpoints are called, and how they are found, and not with every request.
 
-FastAPI looks at each dependency anew each time: half of what a booking costs the processor. What it found out of the
-signatures is kept (`Dependant`), and so are its documents, its order and its errors; only the way through is ours. A
-route that asks for more than is known here is left to FastAPI.
+FastAPI looks at each dependency anew each time, and for the route through all that there are: most of what a booking
+costs the processor. What it found out of the signatures is kept (`Dependant`), and so are its documents, its order and
+its errors; only the way through is ours. A route that asks for more than is known here is left to FastAPI.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
@@ -17,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.params import ParamTypes
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 _Errors = list[Any]
 _NOT_CALLED = object()
@@ -86,16 +88,23 @@ class _Call(NamedTuple):
         return value
 
 
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
 class QuickRoute(APIRoute):
     """A route of ours."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """Give what answers a request."""
+        return self.quick_handler() or super().get_route_handler()
+
+    def quick_handler(self) -> Handler | None:
+        """Give what answers a request without FastAPI; None if it is needed."""
         call = _planned(self.dependant)
         more = (self.body_field, self.status_code, self.response_model_include, self.response_model_exclude)
         leaves_out = self.response_model_exclude_unset or self.response_model_exclude_defaults
         if call is None or leaves_out or any(each is not None for each in more):
-            return super().get_route_handler()
+            return None
 
         async def handle(request: Request) -> Response:
             errors: _Errors = []
@@ -109,6 +118,61 @@ class QuickRoute(APIRoute):
             return answer
 
         return handle
+
+
+class Shortcut:
+    """A layer of the application that leads to quick routes; whatever is for none of them goes on as before."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        routes: Iterable[QuickRoute],
+        handlers: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]],
+    ) -> None:
+        """The handlers are those of the application: they make answers of exceptions."""
+        self._app, self._handlers = app, handlers
+        self._fixed: dict[tuple[str, str], tuple[QuickRoute, Handler]] = {}
+        self._others: defaultdict[tuple[str, int], list[tuple[QuickRoute, Handler]]] = defaultdict(list)
+        for route in routes:
+            handler = route.quick_handler()
+            if handler is None:
+                continue
+            for method in route.methods or ():
+                if route.param_convertors:
+                    self._others[method, route.path.count("/")].append((route, handler))
+                else:
+                    self._fixed[method, route.path] = (route, handler)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        handler = self._find(scope) if scope["type"] == "http" else None
+        if handler is None:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        try:
+            response = await handler(request)
+        except Exception as error:
+            known = next((self._handlers[kind] for kind in type(error).__mro__ if kind in self._handlers), None)
+            if known is None:
+                raise
+            response = await known(request, error)
+        await response(scope, receive, send)
+
+    def _find(self, scope: Scope) -> Handler | None:
+        method, path = scope["method"], scope["path"]
+        found = self._fixed.get((method, path))
+        if found is not None:
+            scope["route"], scope["path_params"] = found[0], {}
+            return found[1]
+        for route, handler in self._others.get((method, path.count("/")), ()):
+            matched = route.path_regex.match(path)
+            if matched is not None:
+                values = matched.groupdict().items()
+                scope["route"] = route
+                scope["path_params"] = {name: route.param_convertors[name].convert(value) for name, value in values}
+                return handler
+        return None
 
 
 def _planned(dependant: Dependant) -> _Call | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Query, Request, Response, Security
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -16,7 +17,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 
 from services.gateway.openapi import describe
-from services.gateway.quick import QuickRoute
+from services.gateway.quick import QuickRoute, Shortcut
 from services.gateway.requests import field_faults
 from services.gateway.routes import commands, departments, doctors, events, problems, slots, tokens
 
@@ -79,13 +80,22 @@ async def answer(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse([each.model_dump() for each in field_faults(error.errors())], 422)
 
 
-def app_of(route: type[APIRoute]) -> FastAPI:
+async def refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return await http_exception_handler(request, error)
+
+
+def app_of(route: type[APIRoute], *, with_shortcut: bool = False) -> FastAPI:
     router = APIRouter(route_class=route)
     router.add_api_route("/things/{id}", read, dependencies=[Depends(check)], response_model_exclude_none=True)
     router.add_api_route("/text", text, methods=["POST"], response_class=Response)
     app = FastAPI()
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, answer)
+    if with_shortcut:
+        routes = [each for each in router.routes if isinstance(each, QuickRoute)]
+        handlers = {RequestValidationError: answer, HTTPException: refuse}
+        app.add_middleware(Shortcut, routes=routes, handlers=handlers)
     return app
 
 
@@ -115,11 +125,12 @@ REQUESTS = [
 ]
 
 
-def test_both_answer_alike() -> None:
+@pytest.mark.parametrize("with_shortcut", [False, True], ids=["by FastAPI", "by the shortcut"])
+def test_both_answer_alike(with_shortcut: bool) -> None:
     async def run() -> None:
         quick, ordinary = (
-            httpx.AsyncClient(transport=httpx.ASGITransport(app_of(route)), base_url="http://test")
-            for route in (QuickRoute, APIRoute)
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+            for app in (app_of(QuickRoute, with_shortcut=with_shortcut), app_of(APIRoute))
         )
         statuses = set()
         async with quick, ordinary:
@@ -182,3 +193,41 @@ def test_all_of_the_gateways_are_quick_and_documented_as_before() -> None:
     booking = describe(app)["paths"]["/tokens"]["post"]
     assert {each["name"] for each in booking["parameters"]} == {"idempotency-key", "prefer"}
     assert booking["security"]
+
+
+def test_the_shortcut_knows_what_it_led_to_and_passes_on_what_it_does_not_know() -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Before:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await self.app(scope, receive, send)
+            seen.append({"route": scope["route"].path, **scope["path_params"]})
+
+    class Fault(Exception):  # noqa: N818  it is what it is
+        pass
+
+    async def fail(id: str) -> Response:  # noqa: A002  a name as any other
+        raise Fault(id)
+
+    async def run() -> None:
+        router = APIRouter(route_class=QuickRoute)
+        router.add_api_route("/things/{id}/parts/{part}", _with_two, response_class=Response)
+        router.add_api_route("/faults/{id}", fail, response_class=Response)
+        app = FastAPI()
+        routes = [each for each in router.routes if isinstance(each, QuickRoute)]
+        app.add_middleware(Shortcut, routes=routes, handlers={})  # it alone knows the routes
+        app.add_middleware(Before)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            assert (await client.get("/things/a/parts/b%20c")).text == "a b c"
+            with pytest.raises(Fault):
+                await client.get("/faults/1")
+        assert seen == [{"route": "/things/{id}/parts/{part}", "id": "a", "part": "b c"}]
+
+    asyncio.run(run())
+
+
+async def _with_two(id: str, part: str) -> Response:  # noqa: A002  a name as any other
+    return Response(f"{id} {part}")
