@@ -9,7 +9,7 @@ from services.board.keys import Misfit, keys_of
 from services.board.links import as_qr, code_of, is_code_of, path_of
 from services.board.rooms import read_rooms
 from services.settings import Settings
-from tests.console import opd
+from tests.console import opd_here
 
 TOKEN = "blr1.cardiology.20261123.17"  # noqa: S105  no password
 KEY = b"a key of at least thirty-two bytes"
@@ -80,6 +80,6 @@ def test_a_wrong_rooms_file_is_one_line_and_exit_code_2(tmp_path: Path, text: st
 
 
 def test_the_command_says_what_is_wrong_before_it_serves() -> None:
-    wrong = opd("board", "--http-host", "0.0.0.0")  # noqa: S104  refused
+    wrong = opd_here("board", "--http-host", "0.0.0.0")  # noqa: S104  refused
     assert wrong.returncode == 2
     assert wrong.stderr.splitlines()[-2].startswith("opd: in development mode links can be guessed")

@@ -16,7 +16,7 @@ from services.gateway import keys
 from services.gateway.identity import Identity
 from services.gateway.keys import DEVELOPMENT_SECRET, InvalidToken, KeysUnavailable, SettingsMisfit, read_jwks, verifier
 from services.settings import Settings
-from tests.console import opd
+from tests.console import opd_here
 from tests.gateway.world import Run, World, bearer
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
@@ -237,15 +237,15 @@ def test_settings_that_do_not_fit_together() -> None:
 
 
 def test_without_keys_it_refuses_to_be_reached_from_elsewhere() -> None:
-    refused = opd("gateway", "--http-host=0.0.0.0")
+    refused = opd_here("gateway", "--http-host=0.0.0.0")
     assert refused.returncode == 2
     assert refused.stderr.startswith("opd: without keys everybody is an administrator: 0.0.0.0 is refused\n")
 
 
 def test_a_token_for_development_is_taken_in_development(in_world: Run) -> None:
-    minted = opd("token-for", "--role=patient", "--patient=p1", "--facility=blr1", "--department=cardiology")
+    minted = opd_here("token-for", "--role=patient", "--patient=p1", "--facility=blr1", "--department=cardiology")
     assert minted.returncode == 0, minted.stderr
-    wrong = opd("token-for", "--role=doctor")
+    wrong = opd_here("token-for", "--role=doctor")
     assert wrong.returncode == 2
     assert "a doctor has a doctor_id" in wrong.stderr
 

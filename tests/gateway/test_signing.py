@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from services.gateway.keys import InvalidToken, verifier
 from services.gateway.signing import WrongKey, make_keys, sign
 from services.settings import Settings
-from tests.console import opd
+from tests.console import opd_here
 
 ISSUER = "https://id"
 
@@ -22,14 +22,14 @@ def files(folder: Path) -> tuple[Path, Path]:
 
 def token(signing_key: Path, *, issuer: str) -> str:
     words = ("--role=reception", "--facility=blr1", f"--signing-key={signing_key}")
-    minted = opd("token-for", *words, OPD_JWT_ISSUER=issuer, OPD_JWT_AUDIENCE="desks")
+    minted = opd_here("token-for", *words, OPD_JWT_ISSUER=issuer, OPD_JWT_AUDIENCE="desks")
     assert minted.returncode == 0, minted.stderr
     return minted.stdout.strip()
 
 
 def test_a_gateway_takes_what_is_signed_with_the_key_that_it_trusts(tmp_path: Path) -> None:
     signing_key, jwks = files(tmp_path)
-    made = opd("make-keys", f"--signing-key={signing_key}", f"--jwks={jwks}")
+    made = opd_here("make-keys", f"--signing-key={signing_key}", f"--jwks={jwks}")
     assert (made.returncode, made.stderr) == (0, "")
     verify = verifier(Settings(jwt_jwks=str(jwks), jwt_issuer=ISSUER, jwt_audience="desks"))
     who = asyncio.run(verify.who(token(signing_key, issuer=ISSUER)))
@@ -67,6 +67,6 @@ def test_what_is_no_such_key_is_said_so(tmp_path: Path) -> None:
         with pytest.raises(WrongKey, match=r"key.pem .*\ntry: opd make-keys"):
             sign({"sub": "x"}, signing_key, hours=1)
     assert not jwks.exists()
-    unnamed = opd("token-for", "--role=admin", f"--signing-key={signing_key}")
+    unnamed = opd_here("token-for", "--role=admin", f"--signing-key={signing_key}")
     assert unnamed.returncode == 2
     assert "OPD_JWT_ISSUER is not set" in unnamed.stderr

@@ -13,7 +13,7 @@ from services.dead_letters.command import list_letters, replay, show
 from services.dead_letters.letters import DeadLetterError
 from services.settings import Settings
 from services.topics import ensure_topics
-from tests.console import opd
+from tests.console import opd, opd_here
 from tests.integration.raw import Raw, publish_raw
 from tests.integration.running import RunningAllocator, Sent, publish, read_all
 from tests.integration.test_allocator import NOW_MS, a_doctor, audited, said
@@ -171,6 +171,6 @@ def test_what_is_not_there_is_named(settings: Settings) -> None:
     ],
 )
 def test_a_wrong_word_is_a_usage_error(words: tuple[str, ...], fault: str) -> None:
-    refused = opd("dead-letters", *words, COLUMNS="200")
+    refused = opd_here("dead-letters", *words, COLUMNS="200")
     assert refused.returncode == 2
     assert fault in refused.stderr

@@ -6,6 +6,7 @@ import os
 import pty
 import signal
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from services.demo import command
 from services.settings import Settings
 from services.simulator.day import Day
 from services.simulator.play import Summary, play
-from tests.console import OPD, ROOT, opd
+from tests.console import OPD, ROOT, opd, opd_here
 from tests.servers import Database
 from tests.waiting import until
 
@@ -188,8 +189,11 @@ def test_a_redis_of_another_system_is_refused_and_not_touched(
         ("--state-dir=/dev/null/state", 1, "opd: the state folder /dev/null/state cannot be used"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_started(word: str, code: int, said: str, tmp_path: Path) -> None:
-    done = opd("demo", f"--report={tmp_path}", word, COLUMNS="200", TMPDIR=str(tmp_path))
+def test_what_cannot_be_is_said_before_anything_is_started(
+    word: str, code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}")
+    done = opd_here("demo", f"--report={tmp_path}", word, COLUMNS="200")
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -14,7 +14,7 @@ from services.settings import Settings
 from services.vault.contact import Contact
 from services.vault.keys import read_master_keys
 from services.vault.vault import opening
-from tests.console import opd
+from tests.console import opd_here
 from tests.core.commands import make_command
 from tests.history.log import Log
 from tests.integration.gateways import Running
@@ -122,7 +122,7 @@ def _lag(notifier: Running) -> float:
 
 
 def test_without_channels_it_says_how_to_have_some() -> None:
-    refused = opd("notifier")
+    refused = opd_here("notifier")
 
     assert refused.returncode == 2
     assert refused.stderr == (

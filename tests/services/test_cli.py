@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.cli import COMMANDS
-from tests.console import ROOT, opd
+from tests.console import ROOT, opd, opd_here
 
 
 def test_help_names_every_command_and_is_quick() -> None:
@@ -27,21 +27,21 @@ GROUPS = {
 
 @pytest.mark.parametrize("words", [(name, *word) for name in COMMANDS for word in GROUPS.get(name, [()])])
 def test_every_command_explains_its_options(words: tuple[str, ...]) -> None:
-    shown = opd(*words, "--help", COLUMNS="200")
+    shown = opd_here(*words, "--help", COLUMNS="200")
     assert shown.returncode == 0
     assert "--debug" in shown.stdout
 
 
 def test_a_group_shows_its_commands() -> None:
     for group, words in GROUPS.items():
-        shown = opd(group, "--help")
+        shown = opd_here(group, "--help")
         assert shown.returncode == 0
         assert all(f" {word} " in shown.stdout for [word] in words)
 
 
 def test_a_wrong_setting_is_named_before_anything_is_touched(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    refused = opd("up", f"--state-dir={state}", OPD_LOG_LEVEL="loud")
+    refused = opd_here("up", f"--state-dir={state}", OPD_LOG_LEVEL="loud")
     assert refused.returncode == 2
     assert refused.stderr.startswith("opd: OPD_LOG_LEVEL ('loud'): Input should be 'debug', 'info'")
     assert len(refused.stderr.splitlines()) == 1
@@ -49,25 +49,25 @@ def test_a_wrong_setting_is_named_before_anything_is_touched(tmp_path: Path) -> 
 
 
 def test_a_flag_wins_over_the_variable_and_is_named_when_wrong() -> None:
-    refused = opd("topics", "--http-port=99999", OPD_HTTP_PORT="1")
+    refused = opd_here("topics", "--http-port=99999", OPD_HTTP_PORT="1")
     assert refused.returncode == 2
     assert refused.stderr.startswith("opd: --http-port ('99999'): ")
 
 
 def test_a_wrong_redis_url_is_refused_without_being_shown() -> None:
-    refused = opd("topics", OPD_REDIS_URL="http://user:secret@host")
+    refused = opd_here("topics", OPD_REDIS_URL="http://user:secret@host")
     assert refused.returncode == 2
     assert "OPD_REDIS_URL" in refused.stderr
     assert "secret" not in refused.stderr
 
 
 def test_an_unknown_option_is_a_usage_error() -> None:
-    assert opd("topics", "--no-such-thing").returncode == 2
+    assert opd_here("topics", "--no-such-thing").returncode == 2
 
 
 def test_a_failure_is_told_without_a_traceback_unless_asked_for() -> None:
     words = ("topics", "--kafka-bootstrap-servers=127.0.0.1:1", "--timeout=0")
-    plain, debug = opd(*words), opd(*words, "--debug")
+    plain, debug = opd_here(*words), opd_here(*words, "--debug")
     assert (plain.returncode, debug.returncode) == (1, 1)
     assert plain.stderr.startswith("opd: no Kafka at 127.0.0.1:1")
     assert plain.stdout == ""

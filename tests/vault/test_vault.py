@@ -17,7 +17,7 @@ from services.stack.ports import free_ports
 from services.vault.contact import Contact
 from services.vault.keys import BadKeyFile, Unreadable, new_key, read_master_keys
 from services.vault.vault import Erased, Vault, VaultUnavailable, opening
-from tests.console import opd
+from tests.console import opd_here
 from tests.servers import Database
 from tests.vault.conftest import InVault
 
@@ -244,7 +244,7 @@ def test_opd_erase_says_what_it_destroyed_and_what_stays(in_vault: InVault, vaul
         *("--vault-key-file", str(vault_settings.vault_key_file)),
     ]
     for who in (["--patient-number", "CANARY-17"], ["--patient-id", "p-2"]):
-        said = opd("erase", "--facility", "blr1", *who, *where)
+        said = opd_here("erase", "--facility", "blr1", *who, *where)
         assert said.returncode == 0, said.stderr
         assert "Destroyed: 1 key, 1 contact of blr1." in said.stdout
         assert "What stays: the patient's opaque id in the topics" in said.stdout
