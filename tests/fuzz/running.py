@@ -13,6 +13,7 @@ from tests.integration.raw import CODECS, Raw, RawBatch, publish_raw_batches
 from tests.integration.running import RunningAllocator, create_topics, read_all
 
 _BATCH_BYTES = 500_000
+_FARTHEST_MS = 2**63 - 1  # from the first timestamp of a batch: the field has no room for more
 
 
 def run(settings: Settings, records: Sequence[Fuzzed]) -> tuple[int, int]:
@@ -71,7 +72,8 @@ def _batches(partition: int, records: Sequence[Fuzzed]) -> Iterator[RawBatch]:
     size, most = 0, rng.choice([1, 20, 500])
     for record in records:
         length = len(record.value or b"") + sum(len(value or b"") for _, value in record.headers)
-        if batch and (len(batch) >= most or size + length > _BATCH_BYTES):
+        is_far = batch and abs(record.timestamp_ms - batch[0].timestamp_ms) > _FARTHEST_MS
+        if batch and (is_far or len(batch) >= most or size + length > _BATCH_BYTES):
             yield RawBatch(partition, rng.choice(list(CODECS)), batch)
             batch, size, most = [], 0, rng.choice([1, 20, 500])
         batch.append(Raw(record.key, record.value, record.timestamp_ms, record.headers))
