@@ -78,6 +78,10 @@ class History:
         return await self.rows(queries.WAITLIST, facility_id, department_id, day, slot, list(Source))
 
 
+async def _as_it_is(_connection: object) -> None:
+    """Give a connection back without asyncpg's reset, a second query for each: nothing but SELECTs went over it."""
+
+
 @asynccontextmanager
 async def reading(settings: Settings) -> AsyncIterator[History]:
     """Give the history that the settings name; it may come and go meanwhile."""
@@ -89,6 +93,7 @@ async def reading(settings: Settings) -> AsyncIterator[History]:
         timeout=_ANSWERS_WITHIN_S,
         command_timeout=_ANSWERS_WITHIN_S,
         server_settings={**options, "default_transaction_read_only": "on", "timezone": "UTC"},
+        reset=_as_it_is,
     )
     async with pool, following(settings.postgres_url, settings.history_schema) as positions:
         try:
