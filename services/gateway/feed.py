@@ -53,7 +53,7 @@ class _Partition:
 
     def __init__(self) -> None:
         self.events: OrderedDict[int, list[bytes]] = OrderedDict()
-        self.awaited: dict[int, asyncio.Future[list[bytes]]] = {}
+        self.awaited: dict[int, asyncio.Future[list[bytes] | None]] = {}
         self.whole_below = 0
 
     def add(self, place: EventPlace, value: bytes) -> None:
@@ -63,6 +63,11 @@ class _Partition:
             events.append(value)
         while len(self.events) > _COMMANDS_REMEMBERED:
             self.events.popitem(last=False)
+
+
+def _give_up(future: asyncio.Future[list[bytes] | None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class EventFeed:
@@ -99,19 +104,20 @@ class EventFeed:
     async def outcome(self, place: Place, *, timeout_s: float) -> list[bytes] | None:
         """Give all events of a command, when they are heard; None if they are not in time.
 
-        One that was decided long before it is asked for here is not heard either.
+        One that was decided long before it is asked for here is not heard either. Only one may wait for a command.
         """
         heard = self._partitions[place.partition]
         if place.offset < heard.whole_below:
             return heard.events.get(place.offset)
-        future = heard.awaited.setdefault(place.offset, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[bytes] | None] = loop.create_future()
+        heard.awaited[place.offset] = future
+        too_late = loop.call_later(timeout_s, _give_up, future)  # a quarter of what asyncio.timeout costs
         try:
-            async with asyncio.timeout(timeout_s):
-                return await asyncio.shield(future)
-        except TimeoutError:
-            return None
+            return await future
         finally:
-            heard.awaited.pop(place.offset, None)
+            too_late.cancel()
+            del heard.awaited[place.offset]
 
     @contextmanager
     def following(self, key: bytes) -> Iterator[Stream]:

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -58,17 +59,15 @@ class KafkaLog:
             MaybeWritten: it may have been, or may yet be.
         """
         topic, partition = self._settings.commands_topic, self.partition_of(key)
-        deadline = asyncio.get_running_loop().time() + SENT_WITHIN_S
+        sending: asyncio.Future[Any] | None = None
         try:
-            async with asyncio.timeout_at(deadline):
-                producer = await self._current()
-                sent = await producer.send(topic, value, key=key, partition=partition, headers=[CONTENT_TYPE])
+            async with asyncio.timeout(SENT_WITHIN_S):
+                producer = self._producer or await self._current()
+                sending = await producer.send(topic, value, key=key, partition=partition, headers=[CONTENT_TYPE])
+                record = await sending
         except (KafkaError, TimeoutError, OSError) as error:
-            raise NotWritten(type(error).__name__) from error
-        try:
-            async with asyncio.timeout_at(deadline):
-                record = await asyncio.shield(sent)
-        except (KafkaError, TimeoutError) as error:
+            if sending is None:
+                raise NotWritten(type(error).__name__) from error
             # A failed idempotent send takes its number with it: the producer would be refused from then on.
             self._give_up(producer)
             raise MaybeWritten(type(error).__name__) from error

@@ -8,7 +8,6 @@ its errors; only the way through is ours. A route that asks for more than is kno
 import inspect
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
@@ -22,10 +21,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _Errors = list[Any]
 _NOT_CALLED = object()
-_PARTS: dict[ParamTypes, Callable[[Request], Mapping[str, str]]] = {
-    ParamTypes.path: attrgetter("path_params"),
-    ParamTypes.query: attrgetter("query_params"),
-    ParamTypes.header: attrgetter("headers"),
+
+
+def _header(request: Request, name: str) -> str | None:
+    """Give the first header of that name; Starlette's own look-up raises an error for each that is not there."""
+    wanted = name.encode("latin-1")
+    for each, value in request.scope["headers"]:
+        if each == wanted:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+_READ: dict[ParamTypes, Callable[[Request, str], str | None]] = {
+    ParamTypes.path: lambda request, name: request.path_params.get(name),
+    ParamTypes.query: lambda request, name: request.query_params.get(name),
+    ParamTypes.header: _header,
 }
 
 
@@ -46,7 +57,7 @@ class _Field(NamedTuple):
 
     def read(self, request: Request, values: dict[str, Any], errors: _Errors) -> None:
         """Add its value, or what is wrong with it."""
-        text = _PARTS[self.place](request).get(self.alias)
+        text = _READ[self.place](request, self.alias)
         if text is None and not self.model.field_info.is_required():
             values[self.name] = self.model.get_default()
             return
