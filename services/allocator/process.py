@@ -1,7 +1,5 @@
 """One allocator as a process."""
 
-import gc
-
 import structlog
 
 from services.allocator.app import Allocator
@@ -14,10 +12,6 @@ log = structlog.get_logger(__name__)
 
 def run_allocator(settings: Settings) -> None:
     """Run one allocator in this process, whose signals it takes over."""
-    # What lives as long as the process is looked through no more; the batches' own objects go without the collector.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     run_service(_run(settings))
 
 

@@ -1,7 +1,6 @@
 """The projector as a service: its life cycle, health and metrics over HTTP."""
 
 import asyncio
-import gc
 import logging
 from typing import Any
 
@@ -70,10 +69,6 @@ class History:
 
 def run_history(settings: Settings) -> None:
     """Run the service in this process, whose signals it takes over."""
-    # What lives as long as the process is looked through no more; the batches' own objects go without the collector.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     run_service(_run(settings))
 
 

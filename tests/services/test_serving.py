@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -16,9 +17,12 @@ from tests.console import OPD
 
 
 @pytest.fixture(autouse=True)
-def signals_given_back() -> Iterator[None]:
+def signals_and_collector_given_back() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    thresholds = gc.get_threshold()
     yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
     for number, handler in before.items():
         signal.signal(number, handler)
 
