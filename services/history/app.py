@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import structlog
@@ -9,7 +10,7 @@ import uvicorn
 
 from services.health import health_app
 from services.history.metrics import HistoryMetrics
-from services.history.postgres import wait_for_postgres
+from services.history.postgres import WENT_AWAY, wait_for_postgres
 from services.history.projector import Projector, State
 from services.history.schema import migrate
 from services.serving import run_service, serve
@@ -20,6 +21,7 @@ from services.topics import check_topics
 _log = structlog.stdlib.get_logger(__name__)
 
 _POSTGRES_WITHIN_S = 30
+_AGAIN_AFTER_S = 0.5
 
 
 class History:
@@ -74,7 +76,19 @@ def run_history(settings: Settings) -> None:
 
 async def _run(settings: Settings) -> None:
     topics = await check_topics(settings)
-    await wait_for_postgres(settings.postgres_url, timeout_s=_POSTGRES_WITHIN_S)
-    revision = await migrate(settings.postgres_url, settings.history_schema)
+    revision = await _lead_schema_on(settings)
     _log.info("the schema is as it must be", schema=settings.history_schema, revision=revision)
     await History(settings, topics[0].partitions).run(settings.http_host, settings.http_port or 0)
+
+
+async def _lead_schema_on(settings: Settings) -> str:
+    """Migrate; where PostgreSQL goes away meanwhile, wait for it and begin again."""
+    deadline = time.monotonic() + _POSTGRES_WITHIN_S
+    while True:
+        await wait_for_postgres(settings.postgres_url, timeout_s=_POSTGRES_WITHIN_S)
+        try:
+            return await migrate(settings.postgres_url, settings.history_schema)
+        except WENT_AWAY:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(_AGAIN_AFTER_S)

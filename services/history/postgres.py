@@ -22,6 +22,15 @@ _INFINITY = (2**31 - 1,)
 ANSWERS_WITHIN_S = 60.0
 _AGAIN_AFTER_S = 0.5
 
+WENT_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+)
+"""What an operation raises when PostgreSQL went away, or was just coming."""
+
 LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What an operation raises when PostgreSQL went away or refused: worth another try."""
 
