@@ -11,6 +11,7 @@ from services.history.metrics import HistoryMetrics
 from services.history.postgres import LOST, connect, wait_for_postgres
 from services.history.projector import Projector
 from services.history.rebuild import ends_of
+from services.history.rows import read_keepable
 from services.history.schema import migrate
 from services.history.store import OtherLog
 from services.settings import Settings
@@ -106,7 +107,8 @@ async def _compare(kept: asyncpg.Connection, anew: asyncpg.Connection, beside: S
 
 
 async def _project(beside: Settings, partitions: int, ends: Mapping[int, int]) -> None:
-    projector = Projector(beside, partitions, HistoryMetrics(), ends=ends)
+    # By the contract's reader alone: that of a projector at work is held to it here, on every record.
+    projector = Projector(beside, partitions, HistoryMetrics(), ends=ends, read=read_keepable)
     await projector.run(until=lambda at: all(at.get(number, 0) >= end for number, end in ends.items()))
 
 

@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord
 
 from schemas.events import AnyEvent, UnreadableEvent, place_of
 from schemas.follow import Contradiction, Follower, Gap
-from services.history.rows import Row, Rows, read_quickly
+from services.history.rows import Read, Row, Rows, read_quickly
 
 
 class Position(NamedTuple):
@@ -36,7 +36,9 @@ class Partition:
         repeats: records that stand again, so far.
     """
 
-    def __init__(self, number: int, position: Position, departments: list[asyncpg.Record]) -> None:
+    def __init__(
+        self, number: int, position: Position, departments: list[asyncpg.Record], read: Read = read_quickly
+    ) -> None:
         """Go on where the rows of `positions` and `departments` say."""
         self.number = number
         self.position = position
@@ -46,7 +48,7 @@ class Partition:
             _name(row): [row["sequence"], [number, row["command_offset"], row["n"]], row["digest"]]
             for row in departments
         }
-        self._follower = Follower({"version": 1, "departments": last}, read=read_quickly)
+        self._follower = Follower({"version": 1, "departments": last}, read=read)
         self._touched: set[str] = set()
 
     def take(self, records: list[ConsumerRecord[bytes, bytes]], rows: Rows) -> None:

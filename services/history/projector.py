@@ -16,7 +16,7 @@ from services.bare_records import take_bare_records
 from services.history.metrics import HistoryMetrics
 from services.history.partition import Partition, digest
 from services.history.postgres import LOST, connect, is_the_only_one, pause
-from services.history.rows import Rows
+from services.history.rows import Read, Rows, read_quickly
 from services.history.store import Batch, OtherLog, Overtaken, load, write
 from services.kafka import kafka_client
 from services.record_batches import read_any_batch
@@ -55,7 +55,7 @@ class Projector:
         positions: by partition, the offset in the events topic up to which all is kept.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it works with, and what is asked of it
         self,
         settings: Settings,
         partitions: int,
@@ -63,9 +63,10 @@ class Projector:
         spans: "Spans | None" = None,
         *,
         ends: Mapping[int, int] | None = None,
+        read: Read = read_quickly,
     ) -> None:
-        """With `ends`, no record at or behind these offsets of each partition is taken."""
-        self._ends = ends
+        """With `ends`, no record at or behind these offsets of each partition is taken; events are read by `read`."""
+        self._ends, self._read = ends, read
         self.state = State.STARTING
         self.positions: dict[int, int] = {}
         self._settings = settings
@@ -111,7 +112,7 @@ class Projector:
         name = f"{self._settings.history_schema}: projector"
         if not await is_the_only_one(connection, name, self._stopping, standing_by=self._stand_by):
             return
-        partitions = await load(connection, self._settings.events_topic, self._partitions)
+        partitions = await load(connection, self._settings.events_topic, self._partitions, self._read)
         consumer = await self._consumer(cleanup)
         await self._find_places(consumer, partitions)
         self.positions = {partition.number: partition.position.next_offset for partition in partitions}

@@ -22,6 +22,7 @@ from schemas.events import (
 from schemas.plain_events import read_plain_event
 
 Row = tuple[Any, ...]
+Read = Callable[[bytes], AnyEvent]
 SessionKey = tuple[str, str, str, str, str]  # facility, department, date, slot, doctor
 
 

@@ -8,7 +8,7 @@ import asyncpg
 
 from services.errors import OpdError
 from services.history.partition import Partition, Position
-from services.history.rows import Row, Rows
+from services.history.rows import Read, Row, Rows, read_quickly
 
 _ADDED_TO = ("token_events", "rejections", "department_events", "registrations")
 
@@ -155,8 +155,12 @@ async def _change(connection: asyncpg.Connection, changed: Mapping[str, list[Row
             await connection.execute(_CHANGED[table], *zip(*records, strict=True))
 
 
-async def load(connection: asyncpg.Connection, topic: str, partitions: int) -> list[Partition]:
+async def load(
+    connection: asyncpg.Connection, topic: str, partitions: int, read: Read = read_quickly
+) -> list[Partition]:
     """Give every partition as far as it is kept; the first time, note that there is nothing yet.
+
+    Their events are read by `read`.
 
     Raises:
         OtherLog: what is kept is of another topic.
@@ -175,6 +179,7 @@ async def load(connection: asyncpg.Connection, topic: str, partitions: int) -> l
             row["partition"],
             Position(row["next_offset"], row["last_digest"], row["command_offset"], row["n"]),
             [each for each in departments if each["partition"] == row["partition"]],
+            read,
         )
         for row in positions
     ]
