@@ -7,13 +7,14 @@ import pytest
 
 from allocation_core.calendar import date_of_day, day_of_timestamp
 from allocation_core.model import Model
+from tests.core import test_days
 from tests.core.commands import make_command
 from tests.core.days import random_commands
 from tests.core.engines import StoreEngine, in_batches
 
 MONDAY_MS = 1_795_392_000_000  # 2026-11-23T00:00:00Z
 # 120,000 commands in all; it takes about 12,000 in a row until a waitlist is full (R7).
-DAYS = [*((seed, 5_000) for seed in range(16)), (16, 20_000), (17, 20_000)]
+DAYS = [(test_days.SEED, test_days.COUNT), (16, 20_000), *((seed, 5_000) for seed in (0, *range(2, 16), 17))]
 
 
 @pytest.mark.parametrize(("seed", "count"), DAYS)
