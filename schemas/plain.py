@@ -35,7 +35,6 @@ class Known(dict[Word, Meaning]):
     """What was found out about words that come again and again; forgotten when there are too many."""
 
     def __init__(self, find_out: Callable[[Word], Meaning]) -> None:
-        super().__init__()
         self._find_out = find_out
 
     def __missing__(self, word: Word) -> Meaning:

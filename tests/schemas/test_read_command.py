@@ -143,6 +143,7 @@ def test_what_an_ignored_attribute_may_hold(ignored: str) -> None:
         ("1" * 9000, "integer beyond 64 bits"),
         ("[" * 32 + "]" * 32, "nested over 32"),
         ('{"a":' * 32 + "1" + "}" * 32, "nested over 32"),
+        ("[" + "[]," * 40 + "[" * 31 + "]" * 32, "nested over 32"),
         ("[" * 16_000, "nested over 32"),
         ('{"a":' * 3000, "nested over 32"),
         (r'"\u0000"', "U+0000 or a lone surrogate in a text"),

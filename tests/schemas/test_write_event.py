@@ -121,6 +121,11 @@ def test_the_events_of_a_command_stand_under_its_place_and_are_numbered_from_0()
     assert write_events(3, 1207, 1_795_392_000_007, command, said) == values
 
 
+def test_the_reason_beside_an_event_is_that_of_a_refusal() -> None:
+    assert written(Event("CommandRejected", 1, {"reason": "SLOT_CLOSED"})).reason == "SLOT_CLOSED"
+    assert written(Event("TokenPromoted", 1, {"reason": "CANCELLATION"})).reason == ""
+
+
 @pytest.mark.parametrize(
     ("timestamp_ms", "text"),
     [

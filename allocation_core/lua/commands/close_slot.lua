@@ -31,7 +31,6 @@ local function close_slot(department, row)
   for class = EMERGENCY, LOWEST_CLASS do
     pool[class] = 0
   end
-  pool.waiting, pool.unpinned = 0, 0
   pool.closed = 1
   pool.changed = true
   say(SAYS.CLOSED)
