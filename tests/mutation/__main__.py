@@ -49,9 +49,12 @@ def main() -> int:
 
 
 def _is_as_listed(name: str, options: argparse.Namespace) -> bool:
-    mutants = [mutant for mutant in TARGETS[name].mutants() if re.search(options.only, mutant.name)]
-    if options.new:
-        mutants = [mutant for mutant in mutants if mutant.name not in _listed()]
+    left_out = _listed() if options.new else ()
+    mutants = [
+        mutant
+        for mutant in TARGETS[name].mutants()
+        if re.search(options.only, mutant.name) and mutant.name not in left_out
+    ]
     if options.sample is not None and options.sample < len(mutants):
         mutants = random.Random(0).sample(mutants, options.sample)
     if options.list:
