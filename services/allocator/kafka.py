@@ -270,7 +270,18 @@ class KafkaCommandLog:
 class KafkaAnswers:
     """One partition of the events and dead-letter topics (`owner.Answers`)."""
 
-    def __init__(self, settings: Settings, partition: int, *, tails: TailReader, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        partition: int,
+        *,
+        tails: TailReader,
+        publisher: Publisher,
+        feed: CommandFeed | None = None,
+    ) -> None:
+        """With a feed, events are said together with those that its other partitions are about to say."""
+        self._commands = TopicPartition(settings.commands_topic, partition)
+        self._feed = feed
         self._events = TopicPartition(settings.events_topic, partition)
         self._dead_letters = TopicPartition(settings.dead_letters_topic, partition)
         self._partition = partition
@@ -297,6 +308,8 @@ class KafkaAnswers:
 
     async def publish_events(self, records: Sequence[OutRecord]) -> None:
         """Append events in order."""
+        if self._feed is not None:
+            await self._feed.others_decided(self._commands, len(records))
         await self._publisher.send(self._events.topic, self._partition, records)
 
     async def publish_dead_letters(self, records: Sequence[OutRecord]) -> None:

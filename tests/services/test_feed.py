@@ -246,3 +246,40 @@ def test_a_partition_that_was_taken_away_is_not_paused_and_disturbs_nobody() -> 
         assert len(await commands.take(OTHER, most=9, wait_s=5)) == 1
 
     fed(play)
+
+
+def test_what_is_decided_at_the_same_time_is_said_together_and_nobody_waits_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed, "TOGETHER_WITHIN_S", 60)
+
+    async def play(broker: Broker, commands: CommandFeed) -> None:
+        async def may_say_at_once(place: TopicPartition, records: int) -> bool:
+            waiting = asyncio.create_task(commands.others_decided(place, records))
+            await everything_that_can_happen()
+            is_done = waiting.done()
+            waiting.cancel()
+            return is_done
+
+        assert await may_say_at_once(PLACE, 1), "nobody else decides anything"
+        broker.answers({PLACE: some(1, 1), OTHER: some(1)})
+        await commands.take(PLACE, most=1, wait_s=5)
+        await commands.take(OTHER, most=1, wait_s=5)
+        assert await may_say_at_once(PLACE, 1), "its next batch is being decided already"
+        assert not await commands.take(OTHER, most=1, wait_s=0)
+        assert await may_say_at_once(OTHER, feed.LARGE_RECORDS), "much to say waits for nobody"
+        assert not await may_say_at_once(OTHER, 1), "the other one is deciding"
+        waiting = asyncio.create_task(commands.others_decided(OTHER, 1))
+        await commands.take(PLACE, most=1, wait_s=5)
+        assert not await may_say_at_once(OTHER, 1), "and goes on deciding"
+        commands.hold(PLACE)  # it was taken away, or begins anew
+        await waiting
+        assert await may_say_at_once(OTHER, 1)
+        await commands.take(OTHER, most=1, wait_s=0)
+        monkeypatch.setattr(feed, "TOGETHER_WITHIN_S", 0.01)
+        commands.release(PLACE)
+        broker.answers({PLACE: some(1)})
+        await commands.take(PLACE, most=1, wait_s=5)
+        await commands.others_decided(OTHER, 1)  # who takes long is not waited for
+
+    fed(play)
