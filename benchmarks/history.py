@@ -93,9 +93,11 @@ def show(figures: Figures) -> list[Table]:
     """Give one row, ratios taken within each run."""
     runs: list[dict[str, Any]] = figures["runs"]
     cpu_us = {part: median(run["cpu_us"][part] for run in runs) for part in runs[0]["cpu_us"]}
+    rows_per_second = [run["per_second"] * run["rows"] / run["events"] for run in runs]
     row = [
         "opd history",
         spread("{:,.0f}", [run["per_second"] for run in runs]),
+        spread("{:,.0f}", rows_per_second),
         spread("{:,.0f}", [run["decided_per_second"] for run in runs]),
         spread("{:.2f}", [run["per_second"] / run["decided_per_second"] for run in runs]),
         spread("{:.2f}", [run["per_second"] / run["said_per_second"] for run in runs]),
@@ -105,9 +107,10 @@ def show(figures: Figures) -> list[Table]:
     columns = (
         "",
         "events kept/s",
+        "in rows/s",
         "a worker's decisions/s",
-        "kept for one decided",
-        "kept for one said",
+        "events kept for one decision",
+        "for one event said",
         "CPU µs an event",
         "CPU µs by process",
     )
