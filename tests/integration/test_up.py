@@ -20,7 +20,7 @@ from services.settings import Settings
 from services.stack.probes import probe_kafka, probe_postgres, probe_redis
 from services.stack.system import environment
 from services.topics import check_topics
-from tests.console import OPD, ROOT, opd
+from tests.console import OPD, ROOT, opd_here
 from tests.notifier.mails import running_mail_server
 from tests.servers import Database, Kafka
 from tests.waiting import until
@@ -92,7 +92,7 @@ def up(state: Path) -> Iterator[Up]:
         one.close()
 
 
-def test_it_describes_what_runs_and_stops_it_on_sigterm_and_keeps_the_state(up: Up, state: Path) -> None:
+def test_it_describes_what_runs_and_after_a_kill_the_state_alone_is_left_and_gone_on_with(up: Up, state: Path) -> None:
     running = up("--partitions=2")
     assert json.loads((state / "stack.json").read_text()) == running.described
     assert running.described.keys() == {"kafka", "redis", "postgres", "gateway", "board", "pids"}
@@ -108,25 +108,19 @@ def test_it_describes_what_runs_and_stops_it_on_sigterm_and_keeps_the_state(up: 
     probe_kafka(running.described["kafka"])
     probe_redis(running.described["redis"])
     probe_postgres(running.described["postgres"])
-    again = opd("up", f"--state-dir={state}")
+    again = opd_here("up", f"--state-dir={state}")
     assert again.returncode == 1
     assert again.stderr.startswith(f"opd: {state} is in use by pid {running.process.pid}: a stack runs there already\n")
-    assert running.end(signal.SIGTERM) == 0
-    assert not (state / "stack.json").exists()
+    assert running.end(signal.SIGKILL) == -signal.SIGKILL
+    assert (state / "stack.json").exists()
 
     later = up()
     assert later.described["kafka"] == running.described["kafka"]
     assert later.described["postgres"] == running.described["postgres"]
     settings = Settings(kafka_bootstrap_servers=later.described["kafka"])
     assert [topic.partitions for topic in asyncio.run(check_topics(settings))] == [2, 2, 2]
-    assert later.end(signal.SIGINT) == 0
-
-
-def test_nothing_outlives_a_kill_and_the_next_start_goes_on(up: Up, state: Path) -> None:
-    killed = up()
-    killed.end(signal.SIGKILL)
-    assert (state / "stack.json").exists()
-    assert up().end(signal.SIGTERM) == 0
+    assert later.end(signal.SIGTERM) == 0
+    assert not (state / "stack.json").exists()
 
 
 def test_named_servers_are_used_and_not_stopped(
@@ -212,6 +206,7 @@ def test_a_person_is_shown_addresses_the_next_steps_and_a_warning(
         shown = "".join(iter(running.stdout.readline, END_OF_THE_BOX))
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=60)
+    assert running.returncode == 0
     for wanted in (
         kafka_server.address,
         valkey_server.url,
