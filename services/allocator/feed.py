@@ -119,6 +119,11 @@ class CommandFeed:
             async with asyncio.timeout(TOGETHER_WITHIN_S):
                 await self._all_decided.wait()
 
+    def let_go(self) -> None:
+        """Wait for no partition any more: what was taken is decided, or left to the next owner."""
+        self._taken.clear()
+        self._all_decided.set()
+
     def _decided(self, place: TopicPartition) -> None:
         self._taken.discard(place)
         if not self._taken:

@@ -152,6 +152,7 @@ class Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka carrie
         async with self._one_release_at_a_time:
             owners, self._owners = self._owners, {}
             await asyncio.gather(*(owner.stop(within_s=RELEASE_WITHIN_S) for owner in owners.values()))
+            self._feed.let_go()
             await self._commit(owners)
             self._metrics.owned.set(0)
 

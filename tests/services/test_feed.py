@@ -281,5 +281,9 @@ def test_what_is_decided_at_the_same_time_is_said_together_and_nobody_waits_in_v
         broker.answers({PLACE: some(1)})
         await commands.take(PLACE, most=1, wait_s=5)
         await commands.others_decided(OTHER, 1)  # who takes long is not waited for
+        monkeypatch.setattr(feed, "TOGETHER_WITHIN_S", 60)
+        assert not await may_say_at_once(OTHER, 1)
+        commands.let_go()
+        assert await may_say_at_once(OTHER, 1), "another member decides that now"
 
     fed(play)

@@ -177,7 +177,10 @@ def test_what_is_taken_away_is_finished_and_committed_first() -> None:
     async def play(member: Member) -> None:
         one, other = await member.given(*PLACES[:2])
         one.commands.done(7)
+        feed = member.group._feed
+        feed._taken.add(PLACES[0])
         await member.group.on_partitions_revoked({PLACES[0]})
+        assert not feed._taken, "who goes on waits no more for what another member decides"
         assert member.consumer.commits == [{PLACES[0]: 7}]
         assert [owner.state for owner in (one, other)] == ["stopped", "stopped"]
         assert one.stopped_within_s == module.RELEASE_WITHIN_S
