@@ -9,6 +9,7 @@ import structlog
 import uvicorn
 
 from services.allocator.lost_connections import report_lost_connections
+from services.bare_records import take_bare_records
 from services.errors import OpdError
 from services.gateway.app import make_app
 from services.gateway.engine import KafkaEngine
@@ -56,6 +57,7 @@ def run_gateway(settings: Settings) -> None:
             )
         _log.warning("development mode: whoever reaches this port is an administrator; set OPD_JWT_JWKS to end that")
     read_any_batch()
+    take_bare_records()
     report_lost_connections()
     run_service(_run(settings, who))
 
