@@ -121,8 +121,8 @@ def event_records(
         first = after.n + 1 if each.offset == after.offset else 0
         if each.offset < after.offset or first >= len(said):
             continue
-        values = write_events(partition, each.offset, each.timestamp_ms, each.command, said, first=first)
-        out += [OutRecord(each.key, value, _EVENT_HEADERS) for value in values]
+        for value in write_events(partition, each.offset, each.timestamp_ms, each.command, said, first=first):
+            out.append(OutRecord(each.key, value, _EVENT_HEADERS))  # noqa: PERF401  most cause one: a list of it costs more
     return out
 
 
