@@ -16,18 +16,19 @@ from services.settings import Settings
 from services.simulator.day import Day
 from services.simulator.play import play
 from services.stack import Stack
-from services.stack.system import System, all_services
+from services.stack.system import Service, System
 from tests.console import ROOT
 
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_the_python_lines_ask_for_a_token_in_a_running_system(tmp_path: Path) -> None:
+def test_the_python_lines_ask_for_a_token_in_a_running_system(tmp_path: Path, redis_url: str) -> None:
     lines = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert lines
     today = datetime.now(UTC).date().isoformat()
-    with System(Stack(tmp_path / ".opd", with_postgres=True), Settings(), all_services()) as system:
+    stack = Stack(tmp_path / ".opd", redis=redis_url)  # a Kafka of its own: the lines name the topics of every system
+    with System(stack, Settings(), [Service("allocator")]) as system:
         asyncio.run(play(Day(1, today, doctors=1, patients=0, departments=1), system.settings))
         script = subprocess.Popen(  # noqa: S603 - our own page
             [sys.executable, "-c", lines[1]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
