@@ -25,6 +25,12 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 REDIS_SERVER = shutil.which("redis-server")
+_WITH_PROCESSES = {"campaign", "integration", "screens"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest first: at the end no worker has one of them to itself."""
+    items.sort(key=lambda item: item.path.parent.name not in _WITH_PROCESSES)
 
 
 @pytest.fixture(autouse=True)
