@@ -28,6 +28,11 @@ REDIS_SERVER = shutil.which("redis-server")
 _WITH_PROCESSES = {"campaign", "integration", "screens"}
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: whoever waits for a server leaves a core to somebody else."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest first: at the end no worker has one of them to itself."""
     items.sort(key=lambda item: item.path.parent.name not in _WITH_PROCESSES)
