@@ -183,3 +183,15 @@ def test_a_loading_that_comes_late_frees_nothing_that_was_loaded_since(owned: st
         assert (found.state, found.faults) == (a_saved_state("t", "one"), [])
 
     with_store(owned, ask)
+
+
+def test_of_two_loadings_of_one_offset_the_later_one_alone_goes_on(owned: str) -> None:
+    async def ask(_store: SlotStore, redis: Redis) -> None:
+        one, other = (Loading(redis, 0, offset=APPLIED + 1) for _ in range(2))
+        await one._call("begin")
+        await other._call("begin")
+        with pytest.raises(Rewind, match="found 7"):
+            await one._call("end", b"saved")
+        await other._call("end", b"saved")
+
+    with_store(owned, ask)
