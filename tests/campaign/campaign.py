@@ -16,6 +16,8 @@ from tests.campaign.system import RECOVERED_WITHIN_S, Broken, System
 
 RATE_PER_S = 300
 LATE_S = 4.0  # a goal missed by more is a failure; by less it may be the machine, and is only shown
+LATE_BESIDE_OTHERS_S = 12.0  # likewise, where other tests are run at the same time
+LOAD_WITHIN_S = 5.0
 LOAD_BEFORE = 150
 
 
@@ -72,8 +74,9 @@ class Outcome:
 class Campaign:
     """Faults in an order that the seed gives."""
 
-    def __init__(self, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(self, seed: int, say: Callable[[str], None], *, late_s: float = LATE_S) -> None:
         self.outcome = Outcome()
+        self._late_s = late_s
         self._rng = Random(seed)
         self._seed = seed
         self._say = say
@@ -141,7 +144,7 @@ class Campaign:
         except CannotBePlayed as why:
             self.outcome.skipped.append(f"{fault.name}: {why}")
             return
-        if not system.load.between(at - 1.0, at):
+        if not system.load.between(at - LOAD_WITHIN_S, at):
             raise Broken(f"{fault.name}: there was no load when it hit")
         recovered_at = system.wait_until_answered(healed_at, within_s=RECOVERED_WITHIN_S)
         system.wait_until_shared()
@@ -153,14 +156,15 @@ class Campaign:
         played = Played(fault, at - began_at, recovery_s, settled_at - began_at, sent, repeats, proof)
         self.outcome.played.append(played)
         self._say(f"{fault.name}: {recovery_s:.2f} s; {proof}")
-        if fault.goal_s is not None and recovery_s > fault.goal_s + LATE_S:
+        if fault.goal_s is not None and recovery_s > fault.goal_s + self._late_s:
             raise Broken(f"{fault.name}: deciding again after {recovery_s:.2f} s, promised are {fault.goal_s:g} s")
         system.restore()
 
 
 def short(seed: int, say: Callable[[str], None]) -> Outcome:
     """Play what fits into some two minutes and a half."""
-    return Campaign(seed, say).play(ALL.those(lambda fault: fault.in_short)._replace(of_three_brokers=[]), for_s=0)
+    faults = ALL.those(lambda fault: fault.in_short)._replace(of_three_brokers=[])
+    return Campaign(seed, say, late_s=LATE_BESIDE_OTHERS_S).play(faults, for_s=0)
 
 
 def long(seed: int, say: Callable[[str], None], *, for_s: float) -> Outcome:
