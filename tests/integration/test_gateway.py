@@ -108,6 +108,13 @@ class Department:
         return answers
 
 
+def booked(answers: list[httpx.Response]) -> list[httpx.Response]:
+    """Give those that got a token; a quick machine fills seats and waitlist meanwhile, and others come too late."""
+    refused = {answer.json()["type"] for answer in answers if answer.status_code != 201}
+    assert refused <= {"/problems/waitlist-full"}
+    return [answer for answer in answers if answer.status_code == 201]
+
+
 def test_bookings_at_once_are_each_answered_with_their_own_token_which_can_then_be_read(
     gateway: RunningGateway,
 ) -> None:
@@ -136,9 +143,8 @@ def test_a_gateway_that_is_killed_loses_and_doubles_nothing(gateway: RunningGate
         gateway.wait()
         stop.set()
         answers = [answer for each in clients for answer in each.result()]
-    assert {answer.status_code for answer in answers} == {201}
     found = here.issued()
-    assert {answer.json()["patient_id"] for answer in answers} <= found.keys()
+    assert {answer.json()["patient_id"] for answer in booked(answers)} <= found.keys()
     assert set(found.values()) == {1}
     first = answers[0]
     again = gateway.post("/tokens", here.booking("p0-0"), Idempotency_Key="p0-0")
@@ -167,12 +173,8 @@ def test_gateway_projector_and_postgres_are_killed_under_load_and_all_of_it_hold
         gateway.history.wait()
         stop.set()
         answers = [answer for each in clients for answer in each.result()]
-    booked = [answer for answer in answers if answer.status_code == 201]
-    # A quick machine fills seats and waitlist in that time.
-    refused = {answer.json()["type"] for answer in answers if answer.status_code != 201}
-    assert refused <= {"/problems/waitlist-full"}
     assert set(here.issued().values()) == {1}
-    for answer in booked[-4:]:
+    for answer in booked(answers)[-4:]:
         where, position = answer.headers["Location"], answer.headers["OPD-Position"]
         until(partial(_shows, gateway, where, position), "the projector caught up", timeout_s=90)
     audited = opd("verify", "--redis", "--history", "--audit", timeout_s=120, **environment(gateway.settings))
