@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from allocation_core.digests import department_digest
 from allocation_core.loading import Loading
@@ -179,6 +180,17 @@ def test_an_outcome_is_read_of_the_batches_that_hold_it_alone(owned: str) -> Non
         # A batch that cannot be read any more hurts only who needs it.
         await redis.hset(f"{PARTITION}:o", mapping={"7": b"\xc1", "9": b"\xc1"})
         assert sorted(await store.outcomes({8: close(8)}, generation=OWNED, expected=9)) == [8]
+
+    with_store(owned, ask)
+
+
+def test_what_a_script_that_stopped_in_the_middle_wrote_is_not_built_upon(owned: str) -> None:
+    async def ask(store: SlotStore, redis: Redis) -> None:
+        await redis.set(f"{PARTITION}:o", "no hash")
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            await decide(store, APPLIED + 1, expected=APPLIED)
+        with pytest.raises(HalfWritten, match="found 7"):
+            await store.check(generation=OWNED, expected=APPLIED)
 
     with_store(owned, ask)
 
