@@ -58,9 +58,11 @@ def test_outcomes_go_once_they_are_committed(every_redis: str) -> None:
         await decide(store, [3], expected=2, committed=3, last=3)
         found = await store.outcomes({n: a_command(n) for n in range(4)}, generation=GENERATION, expected=3)
         assert sorted(found) == [3]
-        assert await store._redis.hkeys("opd{0}:o") == [b"3"]
+        assert await store._redis.execute_command("HKEYS", "opd{0}:o") == [b"3"]
         await decide(store, [4], expected=3, committed=4, last=4)
-        assert await store._redis.hkeys("opd{0}:o") == [b"4"], "a single one that is not kept is not stored either"
+        assert await store._redis.execute_command("HKEYS", "opd{0}:o") == [b"4"], (
+            "a single one that is not kept is not stored either"
+        )
 
     with_store(every_redis, ask)
 
