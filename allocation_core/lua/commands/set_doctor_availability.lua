@@ -25,17 +25,17 @@ local function set_doctor_availability(department, row)
     return reject("DOCTOR_UNKNOWN")
   end
   local slots = slot ~= "" and { slot } or slots_of_day(department, number, day)
-  local worked, open = 0, {}
+  local works, open = false, {}
   for _, each in ipairs(slots) do
     local pool = pool_at(department, each .. " " .. day, day)
     if worked_session(pool, doctor_id) then
-      worked = worked + 1
+      works = true
       if pool.closed == 0 then
         open[#open + 1] = pool
       end
     end
   end
-  if worked == 0 then
+  if not works then
     return reject("SLOT_UNKNOWN")
   end
   if #open == 0 then
