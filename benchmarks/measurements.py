@@ -19,8 +19,20 @@ from benchmarks.measurement import Measurement
 from benchmarks.memory import MEMORY
 from benchmarks.profile import PROFILE
 from benchmarks.report import machine
+from benchmarks.verify import VERIFY
 
-MEASUREMENTS: tuple[Measurement, ...] = (DRAINS, PROFILE, LATENCY, KILLED, MEMORY, HISTORY, GATEWAY, BOARD, LONG)
+MEASUREMENTS: tuple[Measurement, ...] = (
+    DRAINS,
+    PROFILE,
+    LATENCY,
+    KILLED,
+    MEMORY,
+    HISTORY,
+    GATEWAY,
+    BOARD,
+    LONG,
+    VERIFY,
+)
 
 
 def run(options: Options, measurements: Iterable[Measurement]) -> dict[str, Any]:
