@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -65,7 +65,9 @@ class TailReader:
             # come holds up the question where the log ends.
             fetch_max_wait_ms=1,
         )
+        self._topics: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
+        self._one_learns_at_a_time = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect."""
@@ -79,6 +81,7 @@ class TailReader:
     async def bounds(self, place: TopicPartition) -> LogBounds:
         """Give the first offset that a partition still holds, and the next that will be written."""
         async with _kafka_answers():
+            await self._know(place.topic)
             first = await self._consumer.beginning_offsets([place])
             end = await self._consumer.end_offsets([place])
         return LogBounds(first[place], end[place])
@@ -102,6 +105,8 @@ class TailReader:
     async def _scan(self, place: TopicPartition, start: int, end: int) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
         async with self._one_at_a_time:
             self._consumer.assign([place])
+            for topic in self._topics:  # aiokafka has just forgotten all others
+                self._add(topic)
             try:
                 self._consumer.seek(place, start)
                 while records := await self._fetch(place, end):
@@ -109,6 +114,18 @@ class TailReader:
                         yield record
             finally:
                 self._consumer.pause(place)
+
+    async def _know(self, topic: str) -> None:
+        """Learn where a topic is: asked for the ends of one that it does not know, aiokafka waits 100 ms."""
+        async with self._one_learns_at_a_time:
+            if topic not in self._topics:
+                self._topics.add(topic)
+                await self._add(topic)  # may be what was asked for before
+                await self._consumer._client.force_metadata_update()  # noqa: SLF001  likewise
+
+    def _add(self, topic: str) -> Awaitable[object]:
+        added: Awaitable[object] = self._consumer._client.add_topic(topic)  # noqa: SLF001  it has no other way in
+        return added
 
     async def _fetch(self, place: TopicPartition, end: int) -> list[ConsumerRecord[bytes, bytes]]:
         """Give the next records before an offset; none when it is reached."""

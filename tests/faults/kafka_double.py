@@ -354,6 +354,16 @@ class TailConsumer:
     def __init__(self, world: "World") -> None:
         self._world, self._broker = world, world.broker
         self._places: dict[TopicPartition, int] = {}
+        self._client = self  # its topics are known
+
+    def add_topic(self, topic: str) -> asyncio.Future[None]:
+        del topic
+        return self.force_metadata_update()
+
+    def force_metadata_update(self) -> asyncio.Future[None]:
+        updated = asyncio.get_running_loop().create_future()
+        updated.set_result(None)
+        return updated
 
     async def start(self) -> None:
         pass
