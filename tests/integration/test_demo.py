@@ -24,7 +24,7 @@ from services.demo import command
 from services.settings import Settings
 from services.simulator.day import Day
 from services.simulator.play import Summary, play
-from tests.console import OPD, ROOT, opd, opd_here
+from tests.console import OPD, ROOT, WITHIN_S, opd, opd_here
 from tests.servers import Database
 from tests.waiting import until
 
@@ -93,7 +93,7 @@ def test_a_day_on_servers_of_its_own_holds_and_leaves_nothing_but_the_report(
     browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
     browser.chmod(0o755)
     words = ("demo", "--json", "--open", *SMALL, f"--report={tmp_path / 'report'}")
-    done = opd(*words, timeout_s=120, BROWSER=f"{browser}", **mark)
+    done = opd(*words, timeout_s=WITHIN_S, BROWSER=f"{browser}", **mark)
 
     assert done.returncode == 0, done.stderr
     assert f"The hall's display: {opened.read_text()}" in done.stderr
@@ -126,12 +126,12 @@ def test_a_day_on_servers_of_its_own_holds_and_leaves_nothing_but_the_report(
 
 def test_a_state_folder_is_kept_and_can_see_another_day(tmp_path: Path, settings: Settings) -> None:
     words = ("demo", "--json", *SMALL, f"--state-dir={tmp_path / 'state'}", f"--report={tmp_path}")
-    first = opd(*words, f"--redis={settings.redis_url}", timeout_s=120)
+    first = opd(*words, f"--redis={settings.redis_url}")
     assert first.returncode == 0, first.stderr
     assert f"state and logs are kept in {tmp_path / 'state'}" in first.stderr
     assert keys(settings), "what is kept is kept in a given Redis too"
 
-    again = opd(*words, timeout_s=120)
+    again = opd(*words)
     assert again.returncode == 0, again.stderr
     commands = [json.loads(done.stdout)["audit"]["commands"] for done in (first, again)]
     assert commands[1] == 2 * commands[0], "the audit is of all that the log holds"
@@ -145,7 +145,7 @@ def test_given_servers_are_left_as_they_were(
     with Redis.from_url(settings.redis_url) as redis:
         redis.set("another's", "value")
     words = (*SMALL, *given(settings), f"--postgres={postgres_server.url}", f"--report={tmp_path}")
-    done = opd("demo", *words, timeout_s=60, **mark)
+    done = opd("demo", *words, timeout_s=WITHIN_S, **mark)
 
     assert done.returncode == 0, done.stderr
     assert "history: ready after" in done.stderr
@@ -166,7 +166,7 @@ def test_a_redis_of_another_system_is_refused_and_not_touched(
 ) -> None:
     with Redis.from_url(settings.redis_url) as redis:
         redis.hset("opd{3}", "generation", "7")
-    done = opd("demo", *SMALL, *given(settings), f"--report={tmp_path}", timeout_s=60, **mark)
+    done = opd("demo", *SMALL, *given(settings), f"--report={tmp_path}", timeout_s=WITHIN_S, **mark)
 
     assert done.returncode == 1
     assert done.stderr.startswith("opd: the Redis of --redis holds the state of another system")
@@ -254,7 +254,7 @@ class Interrupted:
 
     def end(self, number: int) -> tuple[int, str]:
         self.process.send_signal(number)
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=WITHIN_S)
         return self.process.returncode, out
 
     def close(self) -> None:
@@ -274,7 +274,7 @@ def slow(tmp_path: Path, settings: Settings, mark: dict[str, str]) -> Iterator[I
 def test_a_signal_in_the_day_stops_everything(
     slow: Interrupted, number: int, temporary: Path, settings: Settings
 ) -> None:
-    until(lambda: "commands decided" in slow.stderr(), "the day is played", timeout_s=60)
+    until(lambda: "commands decided" in slow.stderr(), "the day is played", timeout_s=WITHIN_S)
     code, out = slow.end(number)
 
     assert code == 130
@@ -300,11 +300,11 @@ def test_ctrl_c_while_the_servers_start_stops_them(tmp_path: Path, temporary: Pa
 
 
 def test_a_part_that_dies_is_named_and_its_log_is_kept(slow: Interrupted, temporary: Path) -> None:
-    until(lambda: "commands decided" in slow.stderr(), "the day is played", timeout_s=60)
+    until(lambda: "commands decided" in slow.stderr(), "the day is played", timeout_s=WITHIN_S)
     (folder,) = temporary.iterdir()
     pid = json.loads((folder / "stack.json").read_text())["pids"]["allocator-2"]
     os.kill(pid, signal.SIGKILL)
-    slow.process.wait(60)
+    slow.process.wait(WITHIN_S)
 
     assert slow.process.returncode == 1
     assert "opd: allocator-2 ended by itself, exit code 137" in slow.stderr()
@@ -327,7 +327,7 @@ def test_on_a_terminal_the_day_is_drawn_and_the_screen_given_back(
     )
     os.close(theirs)
     shown = b"".join(read_to_the_end(ours)).decode()
-    assert running.wait(60) == 0
+    assert running.wait(WITHIN_S) == 0
     assert shown.index("\x1b[?1049h") < shown.index("decisions/s") < shown.rindex("\x1b[?1049l")
     assert shown.rindex("\x1b[?1049l") < shown.index("patients asked for a token")
 
