@@ -56,8 +56,15 @@ def alive(mark: dict[str, str]) -> list[str]:
     return found
 
 
-def given(settings: Settings) -> tuple[str, str]:
-    return f"--kafka={settings.kafka_bootstrap_servers}", f"--redis={settings.redis_url}"
+@pytest.fixture
+def settings(settings: Settings, postgres_server: Database) -> Settings:
+    """Where the servers are, PostgreSQL too."""
+    return settings.model_copy(update={"postgres_url": postgres_server.url})
+
+
+def given(settings: Settings) -> tuple[str, ...]:
+    servers = {"kafka": settings.kafka_bootstrap_servers, "redis": settings.redis_url}
+    return tuple(f"--{name}={address}" for name, address in {**servers, "postgres": settings.postgres_url}.items())
 
 
 async def demo_schemas(url: str) -> list[str]:
@@ -139,17 +146,17 @@ def test_a_state_folder_is_kept_and_can_see_another_day(tmp_path: Path, settings
 
 
 def test_given_servers_are_left_as_they_were(
-    tmp_path: Path, temporary: Path, settings: Settings, postgres_server: Database, mark: dict[str, str]
+    tmp_path: Path, temporary: Path, settings: Settings, mark: dict[str, str]
 ) -> None:
-    before = topics(settings)
+    before, schemas = topics(settings), asyncio.run(demo_schemas(settings.postgres_url))
     with Redis.from_url(settings.redis_url) as redis:
         redis.set("another's", "value")
-    words = (*SMALL, *given(settings), f"--postgres={postgres_server.url}", f"--report={tmp_path}")
+    words = (*SMALL, *given(settings), f"--report={tmp_path}")
     done = opd("demo", *words, timeout_s=WITHIN_S, **mark)
 
     assert done.returncode == 0, done.stderr
     assert "history: ready after" in done.stderr
-    assert asyncio.run(demo_schemas(postgres_server.url)) == []
+    assert asyncio.run(demo_schemas(settings.postgres_url)) == schemas
     assert "patients asked for a token" in done.stdout
     assert "I9 holds" in done.stdout
     assert f"Report: {tmp_path / 'report.txt'}" in done.stdout
@@ -222,6 +229,7 @@ def test_an_event_altered_in_the_log_breaks_the_audit_and_the_demo(
             speed=0,
             kafka=settings.kafka_bootstrap_servers,
             redis=settings.redis_url,
+            postgres=settings.postgres_url,
             state_dir=tmp_path / "state",
             report=tmp_path,
         )
