@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
+import ormsgpack
 import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from redis.exceptions import ResponseError
 
 from allocation_core.digests import department_digest
 from allocation_core.loading import Loading
+from allocation_core.scripts import load_script
 from allocation_core.store import (
     NOTHING_APPLIED,
     HalfWritten,
@@ -22,7 +24,9 @@ from allocation_core.store import (
     SlotStore,
     Superseded,
     Unfenced,
+    pack_commands,
     record_digest,
+    run_script,
 )
 from allocation_core.stored_state import StoredPartition
 from tests.core.stored import (
@@ -139,6 +143,23 @@ def test_a_batch_holds_no_command_that_is_applied_or_behind_its_last(offsets: tu
     async def ask(store: SlotStore, _redis: Redis) -> None:
         with pytest.raises(Exception, match="offset outside the batch"):
             await decide(store, *offsets, expected=APPLIED, last=APPLIED + 8)
+
+    with_store(owned, ask)
+    assert everything(owned) == before
+
+
+@pytest.mark.parametrize(("place", "left_over"), [*enumerate(["heads", "numbers", "texts", "digests"])])
+def test_a_batch_of_which_something_is_left_over_is_not_decided(place: int, left_over: str, owned: str) -> None:
+    """Whoever packs otherwise than the script reads is told so before anything is written."""
+    packed = list(pack_commands(a_batch(APPLIED + 1)))
+    packed[place] = packed[place] + b"\0" if place else ormsgpack.packb([*ormsgpack.unpackb(packed[0]), 0])
+    before = everything(owned)
+
+    async def ask(_store: SlotStore, redis: Redis) -> None:
+        with pytest.raises(ResponseError, match=f"{left_over} left over"):
+            await run_script(
+                redis, PARTITION, load_script("decide_batch"), OWNED, APPLIED, 0, APPLIED + 1, b"digest", *packed
+            )
 
     with_store(owned, ask)
     assert everything(owned) == before
