@@ -118,3 +118,12 @@ def test_a_department_that_registers_a_doctor_is_a_short_record_no_more(redis_ur
         doctor = {**named, "doctor_id": "a", "name": "A", "schedule": []}
         store.decide(make_command("RegisterDoctor", "c2", doctor), 1_795_435_200_000)
         assert not list(redis.scan_iter("*:v"))
+
+
+def test_a_department_with_more_than_eight_ids_to_remember_is_a_short_record_no_more(redis_url: str) -> None:
+    with StoreEngine(redis_url) as store, Redis.from_url(redis_url) as redis:
+        for number in range(8):
+            store.decide(*check_in("many", f"c{number}"))
+        assert (redis.hlen("opd{0}:v"), redis.hlen("opd{0}:d")) == (1, 0)
+        store.decide(*check_in("many", "c8"))
+        assert (redis.hlen("opd{0}:v"), redis.hlen("opd{0}:d")) == (0, 1)
