@@ -122,8 +122,8 @@ def test_a_department_that_registers_a_doctor_is_a_short_record_no_more(redis_ur
 
 def test_a_department_with_more_than_eight_ids_to_remember_is_a_short_record_no_more(redis_url: str) -> None:
     with StoreEngine(redis_url) as store, Redis.from_url(redis_url) as redis:
-        for number in range(8):
-            store.decide(*check_in("many", f"c{number}"))
+        store.decide(*check_in("many", "forgotten"))
+        store.decide_batch([check_in("many", f"c{number}", day=8) for number in range(8)])
         assert (redis.hlen("opd{0}:v"), redis.hlen("opd{0}:d")) == (1, 0)
-        store.decide(*check_in("many", "c8"))
+        store.decide(*check_in("many", "c8", day=8))
         assert (redis.hlen("opd{0}:v"), redis.hlen("opd{0}:d")) == (0, 1)
