@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from services.bare_records import take_bare_records
 from services.health import health_app
 from services.history.metrics import HistoryMetrics
 from services.history.postgres import WENT_AWAY, wait_for_postgres
@@ -71,6 +72,7 @@ class History:
 
 def run_history(settings: Settings) -> None:
     """Run the service in this process, whose signals it takes over."""
+    take_bare_records()
     run_service(_run(settings))
 
 

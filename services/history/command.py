@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from services.bare_records import take_bare_records
 from services.cli import ITSELF
 from services.history.app import run_history
 from services.history.postgres import wait_for_postgres
@@ -34,6 +35,7 @@ def migrate(settings: Settings) -> None:
 
 def rebuild(settings: Settings) -> None:
     """Make the tables anew from the events topic; those that are there serve until then."""
+    take_bare_records()
     columns = (TextColumn("rebuild"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("rebuild", total=None)

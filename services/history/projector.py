@@ -12,7 +12,6 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.bare_records import take_bare_records
 from services.history.metrics import HistoryMetrics
 from services.history.partition import Partition, digest
 from services.history.postgres import LOST, connect, is_the_only_one, pause
@@ -127,7 +126,6 @@ class Projector:
     async def _consumer(self, cleanup: AsyncExitStack) -> AIOKafkaConsumer:
         """Give a consumer that belongs to no group: where to go on stands in PostgreSQL."""
         read_any_batch()
-        take_bare_records()
         consumer = AIOKafkaConsumer(
             **kafka_client(self._settings),
             enable_auto_commit=False,
