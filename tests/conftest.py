@@ -7,6 +7,7 @@ for `kafka_server` or `valkey_server` besides, and leaves it running. `servers.p
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,9 +29,10 @@ REDIS_SERVER = shutil.which("redis-server")
 _WITH_PROCESSES = {"campaign", "integration", "screens"}
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: whoever waits for a server leaves a core to somebody else."""
-    return (os.cpu_count() or 1) + 1
+def pytest_configure() -> None:
+    """Let processes of tests hear Ctrl-C, also where this one was started in the background and does not."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
