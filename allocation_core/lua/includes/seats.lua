@@ -67,7 +67,6 @@ local function free_seat(pool, token)
   remove_from_session(pool, session, token)
   session.taken = session.taken - 1
   pool.changed = true
-  change(token)
   return session
 end
 
