@@ -66,7 +66,7 @@ def test_a_port_that_is_taken_is_a_clear_end(settings: Settings) -> None:
     create_topics(settings, partitions=1)
     with RunningAllocator(settings) as first:
         ended = allocator_ended(settings, "-m", "services.cli", "allocator", "--http-port", str(first.port))
-    assert (ended.returncode, "the allocator could not start" in ended.stderr) == (1, True)
+    assert (ended.returncode, "opd allocator could not start" in ended.stderr) == (1, True)
 
 
 def test_a_kafka_that_goes_away_while_it_starts_is_a_clear_end(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_kafka_that_goes_away_while_it_starts_is_a_clear_end(tmp_path: Path) -
         ended = allocator_ended(settings, "-c", kill, "allocator", "--http-port", "0")
     finally:
         kafka.stop()
-    assert (ended.returncode, "the allocator could not start" in ended.stderr) == (1, True)
+    assert (ended.returncode, "opd allocator could not start" in ended.stderr) == (1, True)
 
 
 def allocator_ended(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
