@@ -10,8 +10,13 @@ from benchmarks.stages import run, whole_us
 from services.stack import ValkeyServer
 
 
-def test_every_stage_takes_time_and_redis_is_told_apart(valkey_server: ValkeyServer) -> None:
-    stages = asyncio.run(run(valkey_server, 4_000, 500))
+def test_every_stage_takes_time_and_redis_is_told_apart(tmp_path: Path) -> None:
+    server = ValkeyServer(tmp_path)
+    server.start()
+    try:
+        stages = asyncio.run(run(server, 4_000, 500))
+    finally:
+        server.stop()
     assert len(stages.least_us) == 8
     assert min(stages.least_us.values()) > 0
     assert stages.redis_us["in all"] == pytest.approx(
