@@ -70,7 +70,7 @@ def write_page(folder: Path, results: Mapping[str, Figures], measurements: Seque
         if each.name not in results:
             continue
         figures = results[each.name]
-        parts += [f"## {each.name.capitalize()}", "", f"{each.what.capitalize()}.", ""]
+        parts += [f"## {each.name.capitalize()}", "", f"{each.what[0].upper()}{each.what[1:]}.", ""]
         for table in each.show(figures):
             parts += [*_markdown(table), ""]
         for plot in each.draw(figures, folder):
