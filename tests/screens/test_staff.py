@@ -148,6 +148,20 @@ def test_who_is_not_signed_in_is_shown_the_door_and_nothing_else(board: RunningB
     expect(signed_in.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+def test_a_page_asks_nothing_any_more_once_nobody_is_signed_in(board: RunningBoard, look: Look) -> None:
+    """It hears of changes until it has gone; what it asked for them was refused, in red, at the console."""
+    hospital = board.hospital()
+    hospital.register("cardiology", NAMES[:1])
+    desk = look(board.page("desk", hospital, role="reception"))
+    expect(desk.get_by_role("heading", name="Desk")).to_be_visible()
+    desk.evaluate("sessionStorage.clear()")
+    asked: list[str] = []
+    desk.on("request", lambda request: asked.append(request.url))
+    hospital.book("cardiology")
+    expect(desk.get_by_text("You are not signed in, or no longer.")).to_be_visible()
+    assert not [url for url in asked if "/api/" in url]
+
+
 def test_the_start_page_leads_to_the_others(board: RunningBoard, look: Look) -> None:
     hospital = board.hospital()
     for department in ("cardiology", "dermatology"):

@@ -210,6 +210,8 @@ let position = null; // of one's own last write: what is read afterwards must sh
 
 /** Asks the gateway; a write is sent again with its key until its outcome is known. */
 export async function ask(method, path, body) {
+  // A page that goes after signing out still hears of changes: nobody's name is none to ask in.
+  if (!token()) throw new Refusal(401, {});
   const headers = { Authorization: `Bearer ${token()}` };
   if (method === "GET") {
     if (position) headers["OPD-Position"] = position;
