@@ -17,6 +17,7 @@ from tests.http_fuzz.fuzz import fuzz
 WHERE = {"facility_id": "blr1", "department_id": "cardiology"}
 POOL = {**WHERE, "date": f"{datetime.now(UTC).date() + timedelta(days=1)}", "slot": "09:00-10:00"}
 DOCTOR = {**WHERE, "doctor_id": "dr-rao", "name": "Dr Rao", "schedule": [{"slot": POOL["slot"], "capacity": 100}]}
+TOLD_EVERY = 1_000
 
 
 def main() -> int:
@@ -36,11 +37,19 @@ def main() -> int:
         endpoints = len(httpx.get(f"{url}/openapi.json").json()["paths"])
         in_stories = asked.requests // 6
         each = (asked.requests - in_stories) // endpoints + 1
-        fuzzed = fuzz(url, known, requests_each=each, requests_in_stories=in_stories, first_seed=asked.seed)
+        fuzzed = fuzz(
+            url, known, requests_each=each, requests_in_stories=in_stories, first_seed=asked.seed, heard_by=_tell
+        )
+        sys.stderr.write("the audit\n")
         audited = opd("verify", "--redis", timeout_s=600, **environment(system.settings))
     sys.stdout.write(f"{fuzzed.requests.total()} requests; answers: {dict(sorted(fuzzed.statuses.items()))}\n")
     sys.stdout.write(audited.stdout + audited.stderr)
     return audited.returncode
+
+
+def _tell(sent: int) -> None:
+    if sent % TOLD_EVERY == 0:
+        sys.stderr.write(f"{sent:,} requests answered as the document says\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Requests made of the OpenAPI document by schemathesis: no answer may be a 5xx, or one that is not documented."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +45,10 @@ METHODS = frozenset({"GET", "POST", "PUT", "DELETE"})
 ENDLESS = "/events"  # a stream: an answer to it never ends
 
 
+def _nobody(_sent: int) -> None:
+    """Hear nothing."""
+
+
 @dataclass
 class Fuzzed:
     """What was sent and answered.
@@ -52,15 +56,18 @@ class Fuzzed:
     Attributes:
         requests: how many, by endpoint.
         statuses: how many answers of each.
+        heard_by: is told after each request how many there were.
     """
 
     requests: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
+    heard_by: Callable[[int], object] = _nobody
 
     def note(self, name: str, status: int) -> None:
         """Count one."""
         self.requests[name] += 1
         self.statuses[status] += 1
+        self.heard_by(self.requests.total())
 
 
 def fuzz(
@@ -71,6 +78,7 @@ def fuzz(
     methods: Collection[str] = METHODS,
     requests_in_stories: int = 0,
     first_seed: int = 0,
+    heard_by: Callable[[int], object] = _nobody,
 ) -> Fuzzed:
     """Send so many requests to each endpoint of a gateway in development mode, and follow its links.
 
@@ -81,12 +89,13 @@ def fuzz(
         methods: of the endpoints that they go to.
         requests_in_stories: so many at least that follow each other, each about what answers before it told of.
         first_seed: other requests with another one.
+        heard_by: is told after each request how many there were.
 
     Raises:
         Exception: an answer is none that the document allows; it shows the request.
     """
     document = from_url(f"{url}/openapi.json").exclude(path=ENDLESS)
-    fuzzed = Fuzzed()
+    fuzzed = Fuzzed(heard_by=heard_by)
     for found in document.get_all_operations():
         if not isinstance(found, Ok):
             raise found.err()
