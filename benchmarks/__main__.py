@@ -13,6 +13,7 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.long import LONG
 from benchmarks.measurements import MEASUREMENTS, run
 from benchmarks.report import print_tables, tables_of, write_page
+from services.bare_records import take_bare_records
 from services.logs import configure
 from services.settings import Settings
 
@@ -73,6 +74,7 @@ def _chosen(arguments: argparse.Namespace) -> tuple[Options, set[str]]:
 
 if __name__ == "__main__":
     configure(Settings(log_level="warning"))
+    take_bare_records()  # who receives here shares the cores with who is measured
     # What is killed on purpose makes aiokafka talk.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     main()

@@ -19,6 +19,7 @@ from benchmarks.drains import DRAINS, ratios
 from benchmarks.latency import LATENCY
 from benchmarks.measurements import run
 from benchmarks.memory import MEMORY
+from services.bare_records import take_bare_records
 
 BASELINE = Path(__file__).with_name("baseline.json")
 LEAST_SHARE = 0.7  # of a figure of which more is better
@@ -108,5 +109,6 @@ def _p99(results: Mapping[str, Any], title: str) -> float:
 
 
 if __name__ == "__main__":
+    take_bare_records()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     main()

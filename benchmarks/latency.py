@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,13 +19,16 @@ from benchmarks.contender import Contender
 from benchmarks.contenders import ONE_WORKER
 from benchmarks.drains import peak_per_second
 from benchmarks.expected import compare
-from benchmarks.kafka import partitions_of, preload
+from benchmarks.kafka import BATCH_BYTES, partitions_of, preload
 from benchmarks.measurement import Figures, Measurement, Table
 from benchmarks.plots import points
 from benchmarks.workload import Sent, workload
+from services.allocator.kafka import partitioner
+from services.settings import Settings
 
 STEADY_PER_S = 500
 WARM_UP_S = 2.0
+MOST_AT_ONCE = 1_000  # whatever is due: these fit into a batch
 MOST_COMMANDS = 60_000  # of one row: at a high rate it takes less time
 ANSWERED_WITHIN_S = 10.0  # once all is committed
 BEFORE_COMMANDS = 5_000
@@ -81,12 +84,13 @@ class _Row:
         before = min(BEFORE_REWRITES_COMMANDS if rewrites else BEFORE_COMMANDS, bench.options.commands)
         live = min(round((WARM_UP_S + bench.options.seconds) * per_s), MOST_COMMANDS)
         sent, traffic = list(workload(before + live)), Traffic()
+        numbered = list(enumerate(sent))[before:]
         async with bench.running(self.contender, self.command, settings) as running:
             await preload(settings, settings.commands_topic, sent[:before])
             await running.until(lambda _, committed: committed == before)
             with _collector_off():
                 async with _receiving(running, traffic, live), _rewriting(bench, rewrites) as rewritten:
-                    began_s = await _send(running, sent, before, per_s, traffic)
+                    began_s = await _send(settings, bench.options.partitions, numbered, per_s, traffic)
                     await running.until(lambda _, committed: committed == len(sent))
             said = await bench.said(running)
             compare(self.contender.title, said, bench.expected_of(self.contender, sent))
@@ -141,18 +145,43 @@ async def _receive(consumer: AIOKafkaConsumer, traffic: Traffic, commands: int) 
                     traffic.answered.setdefault(int(cause[1]), now_s)
 
 
-async def _send(running: Running, sent: Sequence[Sent], first: int, per_s: int, traffic: Traffic) -> float:
-    """Send commands from a number on, each at its time; give when that began."""
-    async with AIOKafkaProducer(
-        bootstrap_servers=running.settings.kafka_bootstrap_servers, enable_idempotence=True
-    ) as producer:
-        began_s = time.perf_counter()
-        for number, (key, value, timestamp_ms) in enumerate(sent[first:], start=first):
-            due_s = began_s + (number - first) / per_s
-            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-            now_s = traffic.sent[number] = time.perf_counter()
-            traffic.late_s.append(now_s - due_s)
-            await producer.send(running.settings.commands_topic, value, key=key, timestamp_ms=timestamp_ms)
+async def _send(
+    settings: Settings, partitions: int, commands: Sequence[tuple[int, Sent]], per_s: int, traffic: Traffic
+) -> float:
+    """Send numbered commands, each at its time; give when that began.
+
+    What is due at the same time goes out as one batch a partition, by a producer a partition: one by one, it is the
+    sender that is measured at 10,000 a second, and a producer waits for one answer before it asks again.
+    """
+    partition_of = partitioner(partitions)
+    async with AsyncExitStack() as stack:
+        producers = [
+            await stack.enter_async_context(
+                AIOKafkaProducer(
+                    bootstrap_servers=settings.kafka_bootstrap_servers,
+                    max_batch_size=BATCH_BYTES,
+                    enable_idempotence=True,
+                )
+            )
+            for _ in range(partitions)
+        ]
+        acknowledged = []
+        began_s, at = time.perf_counter(), 0
+        while at < len(commands):
+            await asyncio.sleep(max(0.0, began_s + at / per_s - time.perf_counter()))
+            now_s = time.perf_counter()
+            due = min(int((now_s - began_s) * per_s) + 1, at + MOST_AT_ONCE)
+            batches = [producer.create_batch() for producer in producers]
+            for nth, (number, (key, value, timestamp_ms)) in enumerate(commands[at:due], start=at):
+                batches[partition_of(key)].append(key=key, value=value, timestamp=timestamp_ms)
+                traffic.sent[number] = now_s
+                traffic.late_s.append(now_s - began_s - nth / per_s)
+            for partition, (producer, batch) in enumerate(zip(producers, batches, strict=True)):
+                if batch.record_count():
+                    sending = await producer.send_batch(batch, settings.commands_topic, partition=partition)
+                    acknowledged.append(sending)
+            at = due
+        await asyncio.gather(*acknowledged)
     return began_s
 
 
