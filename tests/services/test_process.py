@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from ctypes.util import find_library
 from pathlib import Path
 
 import psutil
@@ -68,3 +69,9 @@ def test_a_busy_port_is_named_with_who_has_it(server: type[KafkaServer | ValkeyS
     with socket.create_server(("127.0.0.1", port)), pytest.raises(PartError) as failed:
         server(tmp_path, port=port).start()
     assert f"cannot listen on port {port}: pid {os.getpid()} (" in str(failed.value)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux tells what a process has loaded")
+def test_the_wheels_valkey_allocates_as_published_servers_do_where_the_machine_can(valkey_server: ValkeyServer) -> None:
+    loaded = Path(f"/proc/{valkey_server.process.pid}/maps").read_text()
+    assert ("jemalloc" in loaded) == (find_library("jemalloc") is not None)
