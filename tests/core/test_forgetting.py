@@ -1,13 +1,13 @@
 """What R3 forgot leaves Redis too: a little a batch, by the commands' own days, and nobody can tell when."""
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
 from random import Random
 
 from redis import Redis
 
 from allocation_core.calendar import DAY_MS, date_of_day, day_of_timestamp, token_id
-from allocation_core.model import Model
+from allocation_core.layout import DAYS_A_BUCKET, Header
+from allocation_core.model import MEMORY_DAYS, Model
 from schemas.commands import Command
 from tests.core.commands import make_command
 from tests.core.engines import StoreEngine
@@ -16,6 +16,7 @@ MONDAY_MS = 1_795_392_000_000  # 2026-11-23T00:00:00Z
 DEPARTMENTS = ["cardiology", "ent", "skin"]
 DAYS = 40
 REQUESTS_A_DAY = 60
+STEPS_A_BATCH = 50
 
 
 def a_month(rng: Random) -> Iterator[tuple[Command, int]]:
@@ -62,12 +63,16 @@ def test_a_month_s_state_stops_growing_and_the_twins_agree_on_it(every_redis: st
             keys[day_of_timestamp(batch[-1][1])] = redis.dbsize()
         last = max(keys)
         names = [key.decode() for key in redis.scan_iter()]
+        headers = [Header.unpack(packed) for packed in redis.hvals("opd{0}:d")]
 
     later = [count for day, count in keys.items() if day > last - 25]
     assert max(later) < 1.3 * min(later), keys
     assert max(later) < 2 * keys[min(keys) + 9], "no more than the days that are kept need"
     dates = [int(name.rpartition(":t")[2]) for name in names if ":t" in name]
     assert min(dates) >= last - 8, "dates of more than a week ago are gone, the last day's perhaps not yet all"
+    kept = range((last - MEMORY_DAYS) // DAYS_A_BUCKET, last // DAYS_A_BUCKET + 1)
+    assert buckets_of_ids(names) == {*kept}
+    assert {header.first_bucket for header in headers} == {kept[0]}
 
 
 def test_a_long_silence_is_forgotten_step_by_step(redis_url: str) -> None:
@@ -75,14 +80,25 @@ def test_a_long_silence_is_forgotten_step_by_step(redis_url: str) -> None:
     later_ms = MONDAY_MS + 100 * DAY_MS
     with StoreEngine(redis_url) as store, Redis.from_url(redis_url) as redis:
         store.decide_batch([said for said in a_month(Random(3)) if said[1] < MONDAY_MS + 9 * DAY_MS])
-        counts = [redis.dbsize()]
+        freed, looked_at = [], []
         for number in range(20):
             named = {"facility_id": "h", "token_id": "h.ent.20200101.1"}
             everywhere = [{**named, "department_id": department} for department in DEPARTMENTS]
+            before = pools_and_dates(redis)
             store.decide_batch([(make_command("CheckIn", f"later{number}", data), later_ms) for data in everywhere])
-            counts.append(redis.dbsize())
+            freed.append(before - pools_and_dates(redis))
+            looked_at.append(len(DEPARTMENTS) - redis.zcard("opd{0}:f") + 1)
         left = [key.decode() for key in redis.scan_iter()]
 
-    steps = [earlier - later for earlier, later in pairwise(counts)]
-    assert sum(step > 0 for step in steps) > 2, "not all at once"
+    assert freed[0] + looked_at[0] == STEPS_A_BATCH
+    assert sum(some > 0 for some in freed) > 2, "not all at once"
     assert not [name for name in left if ":t" in name or "-" in name], "no date and no slot is left"
+    assert buckets_of_ids(left) == {day_of_timestamp(later_ms) // DAYS_A_BUCKET}
+
+
+def pools_and_dates(redis: Redis) -> int:
+    return sum(redis.hlen(key) for key in redis.scan_iter("opd{0}:*:p"))
+
+
+def buckets_of_ids(names: Iterable[str]) -> set[int]:
+    return {int(name.rpartition(":i")[2]) for name in names if ":i" in name and "-" not in name}
