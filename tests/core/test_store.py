@@ -12,7 +12,6 @@ from redis.exceptions import ResponseError
 
 from allocation_core.digests import department_digest
 from allocation_core.loading import Loading
-from allocation_core.scripts import load_script
 from allocation_core.store import (
     NOTHING_APPLIED,
     HalfWritten,
@@ -26,7 +25,6 @@ from allocation_core.store import (
     Unfenced,
     pack_commands,
     record_digest,
-    run_script,
 )
 from allocation_core.stored_state import StoredPartition
 from tests.core.stored import (
@@ -148,18 +146,41 @@ def test_a_batch_holds_no_command_that_is_applied_or_behind_its_last(offsets: tu
     assert everything(owned) == before
 
 
-@pytest.mark.parametrize(("place", "left_over"), [*enumerate(["heads", "numbers", "texts", "digests"])])
-def test_a_batch_of_which_something_is_left_over_is_not_decided(place: int, left_over: str, owned: str) -> None:
+def longer(packed: bytes) -> bytes:
+    return packed + b"\0"
+
+
+def with_another_head(packed: bytes) -> bytes:
+    return ormsgpack.packb([*ormsgpack.unpackb(packed), 0])
+
+
+def without_its_command(packed: bytes) -> bytes:
+    heads = ormsgpack.unpackb(packed)
+    return ormsgpack.packb([*heads[:5], 0, *heads[6:]])  # behind the counts, a department: its key, how many commands
+
+
+@pytest.mark.parametrize(
+    ("place", "spoilt", "left_over"),
+    [
+        (0, with_another_head, "heads"),
+        (0, without_its_command, "heads"),
+        (1, longer, "numbers"),
+        (2, longer, "texts"),
+        (3, longer, "digests"),
+    ],
+)
+def test_a_batch_of_which_something_is_left_over_is_not_decided(
+    place: int, spoilt: Callable[[bytes], bytes], left_over: str, owned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever packs otherwise than the script reads is told so before anything is written."""
     packed = list(pack_commands(a_batch(APPLIED + 1)))
-    packed[place] = packed[place] + b"\0" if place else ormsgpack.packb([*ormsgpack.unpackb(packed[0]), 0])
+    packed[place] = spoilt(packed[place])
+    monkeypatch.setattr("allocation_core.store.pack_commands", lambda _: packed)
     before = everything(owned)
 
-    async def ask(_store: SlotStore, redis: Redis) -> None:
+    async def ask(store: SlotStore, _redis: Redis) -> None:
         with pytest.raises(ResponseError, match=f"{left_over} left over"):
-            await run_script(
-                redis, PARTITION, load_script("decide_batch"), OWNED, APPLIED, 0, APPLIED + 1, b"digest", *packed
-            )
+            await decide(store, APPLIED + 1, expected=APPLIED)
 
     with_store(owned, ask)
     assert everything(owned) == before
