@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
+from redis import Redis
 
 from allocation_core.calendar import DAY_MS, date_of_day, day_of_timestamp, token_id
 from allocation_core.model import Model
@@ -16,6 +17,7 @@ from tests.core.test_state import read_all, states_of
 MONDAY_MS = 1_795_392_000_000  # 2026-11-23T00:00:00Z
 TODAY = day_of_timestamp(MONDAY_MS)
 SLOTS = ["09:00-10:00", "10:00-11:00"]
+WORDS = ["HMGET", "HGET", "HSET", "HDEL", "ZADD", "ZREM"]
 
 
 def crowd_of_six(rng: Random, count: int) -> Iterator[tuple[Command, int]]:
@@ -102,3 +104,37 @@ def test_ids_of_days_that_went_by_within_a_batch_leave_nothing_behind(every_redi
         for some in ([first], batch, [check_in(100, 40)]):
             assert store.decide_batch(some) == [model.decide(command, stamp) for command, stamp in some]
     assert read_all(every_redis) == states_of(model)
+
+
+@pytest.mark.parametrize("of_a_date", [1, 4])
+def test_what_a_batch_names_is_read_and_written_at_once(of_a_date: int, redis_url: str) -> None:
+    """However many tokens, patients and ids that is: the calls are those that the dates and pools need."""
+    dates = [date_of_day(TODAY + ahead) for ahead in range(3)]
+    nos = range(1, of_a_date + 1)
+
+    def say(command_id: str, command_type: str, **data: object) -> tuple[Command, int]:
+        return make_command(command_type, command_id, {"facility_id": "h", "department_id": "d", **data}), MONDAY_MS
+
+    doctor = say("r", "RegisterDoctor", doctor_id="a", name="a", schedule=[{"slot": SLOTS[0], "capacity": 9}])
+    asked = [
+        say(f"{date} {no}", "RequestToken", date=date, slot=SLOTS[0], patient_id=f"p{no}", source="ONLINE")
+        for date in dates
+        for no in nos
+    ]
+    came = [say(f"{date} {no} came", "CheckIn", token_id=token_id("h", "d", date, no)) for date in dates for no in nos]
+    with StoreEngine(redis_url) as store, Redis.from_url(redis_url) as redis:
+        store.decide(*doctor)
+        calls = [calls_of(batch, store, redis) for batch in (asked, came)]
+    assert calls == [
+        {"HMGET": 5, "HGET": 1, "HSET": 13, "ZADD": 3, "HDEL": 1},
+        {"HMGET": 6, "HGET": 7, "HSET": 9, "ZADD": 3, "ZREM": 3, "HDEL": 1},
+    ]
+
+
+def calls_of(batch: list[tuple[Command, int]], store: StoreEngine, redis: Redis) -> dict[str, int]:
+    """Decide a batch of commands that are granted; give how often the script read and wrote hashes and lines."""
+    redis.config_resetstat()
+    said = store.decide_batch(batch)
+    assert all(events[0].type != "CommandRejected" for events in said)
+    stats = redis.info("commandstats")
+    return {word: stats[name]["calls"] for word in WORDS if (name := f"cmdstat_{word.lower()}") in stats}
