@@ -7,7 +7,7 @@ local function read_heads()
   local at, row, token, patient = 5, 1, 1, 1
   for i = 1, heads[2] do
     local count, pools, dates_count = heads[at + 1], heads[at + 2], heads[at + 3]
-    local department = { name = heads[at], first = row, last = row + count - 1, named = {}, named_pools = {} }
+    local department = { name = heads[at], first = row, last = row + count - 1, named = {} }
     departments[i] = department
     at, row = at + 4, row + count
     for n = 1, pools do
@@ -65,7 +65,6 @@ local function load_pools(department)
   end
   for i = 1, #named do
     local pool = make_pool(department, named[i].field, named[i].day, found[i])
-    department.named_pools[i] = pool
     if found[i] and named[i].last >= named[i].first then
       load_active(pool, named[i].first, named[i].last)
     end
@@ -84,12 +83,6 @@ end
 
 -- The pool that a command names.
 local function named_pool(department, row)
-  local place = pool_places[row]
-  local pool = department.named_pools[place]
-  if not pool then
-    local named = department.named[place]
-    pool = pool_at(department, named.field, named.day)
-    department.named_pools[place] = pool
-  end
-  return pool
+  local named = department.named[pool_places[row]]
+  return pool_at(department, named.field, named.day)
 end

@@ -12,7 +12,7 @@ local SAYS = {
 
 local figures, figures_count = {}, 0
 local words, words_count = {}, 0
-local events = 0 -- of the command that is being decided
+local events -- of the command that is being decided
 local unnamed -- the pool that is to be named before the next event, if any
 
 -- What is said next is of this pool: for where the command itself does not name it.
