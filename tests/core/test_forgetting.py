@@ -96,6 +96,21 @@ def test_a_long_silence_is_forgotten_step_by_step(redis_url: str) -> None:
     assert buckets_of_ids(left) == {day_of_timestamp(later_ms) // DAYS_A_BUCKET}
 
 
+def test_a_department_that_is_new_forgets_too_what_a_batch_leaves_behind(redis_url: str) -> None:
+    """Its day goes on in the batch in which it gets keys of its own: the ids of before it are forgotten with the next."""
+    named = {"facility_id": "h", "department_id": "d"}
+    doctor = make_command("RegisterDoctor", "c0", {**named, "doctor_id": "a", "name": "a", "schedule": []})
+    day_40, day_80 = (
+        (make_command("CheckIn", f"c{day}", {**named, "token_id": "h.d.20261123.1"}), MONDAY_MS + day * DAY_MS)
+        for day in (40, 80)
+    )
+    with StoreEngine(redis_url) as store, Redis.from_url(redis_url) as redis:
+        store.decide_batch([(doctor, MONDAY_MS), day_40])
+        store.decide(*day_80)
+        names = [key.decode() for key in redis.scan_iter()]
+    assert buckets_of_ids(names) == {day_of_timestamp(day_80[1]) // DAYS_A_BUCKET}
+
+
 def pools_and_dates(redis: Redis) -> int:
     return sum(redis.hlen(key) for key in redis.scan_iter("opd{0}:*:p"))
 
