@@ -1,6 +1,7 @@
 """Writes wait for the batch's end; the twins agree whatever is touched again before that, and on the state too."""
 
 from collections.abc import Iterator
+from itertools import count, product
 from random import Random
 
 import pytest
@@ -106,34 +107,55 @@ def test_ids_of_days_that_went_by_within_a_batch_leave_nothing_behind(every_redi
     assert read_all(every_redis) == states_of(model)
 
 
-@pytest.mark.parametrize("of_a_date", [1, 4])
-def test_what_a_batch_names_is_read_and_written_at_once(of_a_date: int, redis_url: str) -> None:
+def test_nobody_is_promoted_into_a_slot_that_was_closed_in_the_same_batch(every_redis: str) -> None:
+    named = {"facility_id": "h", "department_id": "d"}
+    pool = {**named, "date": date_of_day(TODAY), "slot": SLOTS[0]}
+    schedule = [{"slot": SLOTS[0], "capacity": 1}]
+    said = [
+        make_command("RegisterDoctor", "c0", {**named, "doctor_id": "a", "name": "a", "schedule": schedule}),
+        make_command("RequestToken", "c1", {**pool, "patient_id": "p1", "source": "ONLINE"}),
+        make_command("RequestToken", "c2", {**pool, "patient_id": "p2", "source": "ONLINE"}),
+        make_command("CloseSlot", "c3", pool),
+        make_command("CancelToken", "c4", {**named, "token_id": token_id("h", "d", date_of_day(TODAY), 1)}),
+    ]
+    model = Model()
+    with StoreEngine(every_redis) as store:
+        decided = store.decide_batch([(command, MONDAY_MS) for command in said])
+    assert decided == [model.decide(command, MONDAY_MS) for command in said]
+    assert [event.type for event in decided[-1]] == ["TokenCancelled"]
+
+
+@pytest.mark.parametrize("of_a_pool", [1, 4])
+def test_what_a_batch_names_is_read_and_written_at_once(of_a_pool: int, redis_url: str) -> None:
     """However many tokens, patients and ids that is: the calls are those that the dates and pools need."""
     dates = [date_of_day(TODAY + ahead) for ahead in (0, 7, 14)]  # one weekday: a slot's schedule is read once
-    nos = range(1, of_a_date + 1)
+    seats, waiting = SLOTS
+    nos = range(1, of_a_pool + 1)
+    number = count()
 
-    def say(command_id: str, command_type: str, **data: object) -> tuple[Command, int]:
-        return make_command(command_type, command_id, {"facility_id": "h", "department_id": "d", **data}), MONDAY_MS
+    def say(command_type: str, **data: object) -> tuple[Command, int]:
+        named = {"facility_id": "h", "department_id": "d", **data}
+        return make_command(command_type, f"c{next(number)}", named), MONDAY_MS
 
-    doctor = say("r", "RegisterDoctor", doctor_id="a", name="a", schedule=[{"slot": SLOTS[0], "capacity": 9}])
+    schedule = [{"slot": seats, "capacity": 9}, {"slot": waiting, "capacity": 0}]
+    doctor = say("RegisterDoctor", doctor_id="a", name="a", schedule=schedule)
     asked = [
-        say(f"{date} {no}", "RequestToken", date=date, slot=SLOTS[0], patient_id=f"p{no}", source="ONLINE")
-        for date in dates
-        for no in nos
+        say("RequestToken", date=date, slot=slot, patient_id=f"p{no}", source="ONLINE")
+        for date, slot, no in product(dates, SLOTS, nos)
     ]
-    came = [say(f"{date} {no} came", "CheckIn", token_id=token_id("h", "d", date, no)) for date in dates for no in nos]
+    came = [say("CheckIn", token_id=token_id("h", "d", date, no)) for date, no in product(dates, nos)]
     set_to = [
-        say(f"{date} {no} set", "SetSlotCapacity", date=date, slot=SLOTS[0], doctor_id="a", capacity=no)
-        for date in dates
-        for no in nos
+        say("SetSlotCapacity", date=date, slot=seats, doctor_id="a", capacity=no) for date, no in product(dates, nos)
     ]
+    closed = [say("CloseSlot", date=date, slot=waiting) for date in dates]
     with StoreEngine(redis_url) as store, Redis.from_url(redis_url) as redis:
         store.decide(*doctor)
-        calls = [calls_of(batch, store, redis) for batch in (asked, came, set_to)]
+        calls = [calls_of(batch, store, redis) for batch in (asked, came, set_to, closed)]
     assert calls == [
-        {"HMGET": 5, "HGET": 1, "HSET": 13, "HDEL": 1, "ZADD": 3},
+        {"HMGET": 5, "HGET": 1, "HSET": 16, "HDEL": 1, "ZADD": 6},
         {"HMGET": 6, "HGET": 5, "HSET": 9, "HDEL": 1, "ZADD": 3, "ZREM": 3},
         {"HMGET": 5, "HGET": 2, "HSET": 7, "HDEL": 1},
+        {"HMGET": 8, "HGET": 1, "HSET": 10, "HDEL": 4},
     ]
 
 

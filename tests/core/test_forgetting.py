@@ -97,7 +97,7 @@ def test_a_long_silence_is_forgotten_step_by_step(redis_url: str) -> None:
 
 
 def test_a_department_that_is_new_forgets_too_what_a_batch_leaves_behind(redis_url: str) -> None:
-    """Its day goes on in the batch in which it gets keys of its own: the ids of before it are forgotten with the next."""
+    """Its day goes on in the batch in which it gets keys of its own: the ids of before are forgotten with the next."""
     named = {"facility_id": "h", "department_id": "d"}
     doctor = make_command("RegisterDoctor", "c0", {**named, "doctor_id": "a", "name": "a", "schedule": []})
     day_40, day_80 = (
