@@ -16,7 +16,15 @@ from allocation_core.digests import department_digest
 from allocation_core.layout import PoolHeader, SessionHeader
 from allocation_core.loading import Loading
 from allocation_core.model import Model
-from allocation_core.state import DepartmentState, department_of, differences, read_state, state_of, write_state
+from allocation_core.state import (
+    MOST_PREEMPTED,
+    DepartmentState,
+    department_of,
+    differences,
+    read_state,
+    state_of,
+    write_state,
+)
 from allocation_core.store import NOTHING_APPLIED, Rewind, SlotStore, Unfenced
 from allocation_core.stored_state import StoredPartition
 from tests.core.days import random_commands
@@ -134,6 +142,35 @@ def test_what_is_loaded_is_what_was_read_and_is_led_on_the_same(seed: int, every
         load(every_redis, saved_states(model), offset=len(commands))
         numbers = {key.partition(b":")[2].partition(b":")[0] for key in keys_of(every_redis)}
         assert len([number for number in numbers if number.isdigit()]) <= len(model.departments)
+
+
+def test_who_loses_a_seat_more_often_than_is_counted_is_spared_as_the_model_spares_them(every_redis: str) -> None:
+    model = Model()
+    clinic = Clinic(model)
+    clinic.register("a", 2, NINE)
+    clinic.request("p1", "WALK_IN")
+    clinic.request("p2", "WALK_IN")
+    [state] = saved_states(model)
+    often = zip(state.tokens.items(), (MOST_PREEMPTED - 1, MOST_PREEMPTED), strict=True)
+    state.tokens = {place: token._replace(times_preempted=times) for (place, token), times in often}
+    model.departments = {("h", "d"): department_of(state)}
+    with StoreEngine(every_redis) as store:
+        load(every_redis, [state], offset=2)
+        store.went_on(2)
+        said = []
+        for engine in (model, store):
+            later = Clinic(engine)
+            later.number = clinic.number
+            said += [
+                later.request("p3", "EMERGENCY"),
+                later.say("SetSlotCapacity", date=date_of_day(TODAY), slot=NINE, doctor_id="a", capacity=3),
+                later.request("p4", "EMERGENCY"),
+                later.say("SetSlotCapacity", date=date_of_day(TODAY), slot=NINE, doctor_id="a", capacity=4),
+            ]
+        assert read_all(every_redis) == states_of(model)
+    assert said[0][0] == "TokenPreempted 1 EMERGENCY at 1"
+    assert said[2][0] == "TokenPreempted 2 EMERGENCY at 1"
+    assert said[:4] == said[4:]
 
 
 def test_an_older_state_is_not_loaded_nor_one_of_another_owner(redis_url: str) -> None:
