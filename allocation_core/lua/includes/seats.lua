@@ -97,10 +97,10 @@ local function begin_waiting(pool, token)
   change(token)
 end
 
+-- The token waits no more; what becomes of it is for the caller to say.
 local function end_waiting(pool, token)
   take(waitlist_of(pool, token.pin), token.no)
   count_waiting(pool, token.class, token.pin, -1)
-  change(token)
 end
 
 -- R8: the place that the next arrival of a class takes: behind all of it, and of the higher ones.
