@@ -66,7 +66,9 @@ TARGETS = {
         (*_DECISIONS, *_core("digests", "scripts"), *_STATES, *_ON_VALKEY),
     ),
     "codec": Target(
-        tuple(f"schemas/{name}.py" for name in ("commands", "faults", "follow", "plain", "wire", "words")),
+        tuple(
+            f"schemas/{name}.py" for name in ("commands", "faults", "follow", "plain", "plain_events", "wire", "words")
+        ),
         ("tests/schemas",),
     ),
     "recovery": Target(
