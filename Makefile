@@ -5,6 +5,9 @@ OPTIONS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Tests start processes by the hundred: where no bytecode is kept, each compiles all that it imports, seconds of it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test screens coverage mutation lint up bench bench-check campaign estimates simulate-faults fuzz fuzz-http
 
