@@ -70,7 +70,7 @@ def replica_of(servers: list[ValkeyServer], master: ValkeyServer) -> ValkeyServe
             if _server_at(servers, primary[1]) is master
         ]
 
-    until(lambda: bool(followers()), "the master has a replica", timeout_s=30)
+    until(lambda: bool(followers()), "the master has a replica")
     return followers()[0]
 
 
@@ -78,7 +78,7 @@ def wait_until_well(servers: list[ValkeyServer]) -> None:
     """Wait until all nodes agree, and each replica has what its master has."""
     with ExitStack() as stack:
         nodes = [stack.enter_context(Redis.from_url(server.url, decode_responses=True)) for server in servers]
-        until(lambda: all(map(_is_well, nodes)) and _agree(nodes), "the cluster is well", timeout_s=60)
+        until(lambda: all(map(_is_well, nodes)) and _agree(nodes), "the cluster is well")
 
 
 def url_of(servers: list[ValkeyServer]) -> str:

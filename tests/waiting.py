@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 
+WITHIN_S = 90.0  # tells what hangs, not what is slow: a process alone may take half a minute to start beside others
 
-def until(holds: Callable[[], object], what: str, *, timeout_s: float = 30) -> None:
+
+def until(holds: Callable[[], object], what: str, *, timeout_s: float = WITHIN_S) -> None:
     """Return as soon as it holds; fail if it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not holds():

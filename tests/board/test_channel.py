@@ -7,10 +7,11 @@ from typing import Any
 from pydantic_core import from_json
 
 from services.board.channel import Channel, states
+from tests.waiting import WITHIN_S
 
 
 async def _next(stream: AsyncGenerator[bytes]) -> tuple[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         head, data, *_ = (await anext(stream)).decode().split("\n")
     return head.removeprefix("id: "), from_json(data.removeprefix("data: "))
 

@@ -13,6 +13,7 @@ from services.board.following import Followings, Which
 from services.board.gateway import Gateway
 from services.board.metrics import BoardMetrics
 from services.gateway.streams import RETRY_MS
+from tests.waiting import WITHIN_S
 
 WHICH = Which("blr1", "cardiology", "2026-11-23")
 READS: dict[str, Any] = {
@@ -53,7 +54,7 @@ async def _shown(channel: Channel, holds: Callable[[dict[str, Any]], bool]) -> d
     """Give the first state that is as wished; each one before it was shown too."""
     news = asyncio.Event()
     channel.add(news)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN_S):
         while True:
             news.clear()
             if channel.chunk and holds(state := from_json(channel.chunk)):
@@ -101,7 +102,7 @@ def test_what_is_said_beside_events_makes_nothing_stale() -> None:
 
 
 async def _next(gateway: _Gateway, number: int) -> _Events:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN_S):
         while len(gateway.streams) < number:  # noqa: ASYNC110  the board comes by itself
             await asyncio.sleep(0.01)
     return gateway.streams[number - 1]

@@ -20,9 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from services.settings import Settings
 from services.stack.ports import free_ports
 from services.stack.system import environment
-from tests.waiting import until
-
-READY_WITHIN_S = 90.0
+from tests.waiting import WITHIN_S, until
 
 
 class Sent(NamedTuple):
@@ -70,7 +68,7 @@ class RunningAllocator:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
             try:
-                self.process.wait(30)
+                self.process.wait(WITHIN_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -87,7 +85,7 @@ class RunningAllocator:
     def get(self, path: str) -> tuple[int, str]:
         """Ask it over HTTP; status 0 while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -104,7 +102,7 @@ class RunningAllocator:
 
     def wait_until_ready(self) -> None:
         """Wait until it works on every partition it has."""
-        until(self._is_ready, "the allocator is ready", timeout_s=READY_WITHIN_S)
+        until(self._is_ready, "the allocator is ready")
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, f"the allocator ended: {self.log}"
@@ -113,7 +111,7 @@ class RunningAllocator:
     def stop(self) -> int:
         """Send SIGTERM and give the exit status."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(WITHIN_S)
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -162,7 +160,7 @@ async def _publish(settings: Settings, records: Sequence[Sent]) -> None:
 
 
 def read_all(
-    settings: Settings, topic: str, at_least: int = 0, *, within_s: float = 30.0
+    settings: Settings, topic: str, at_least: int = 0, *, within_s: float = WITHIN_S
 ) -> list[ConsumerRecord[Any, Any]]:
     """Read a topic from its beginning to its end, once it has so many records."""
     return asyncio.run(_read_all(settings, topic, at_least, within_s))

@@ -23,14 +23,13 @@ from services.stack.system import environment
 from tests.core.conformance import CASES_FOLDER
 from tests.core.days import random_commands
 from tests.integration.running import (
-    READY_WITHIN_S,
     RunningAllocator,
     Sent,
     create_topics,
     publish,
     read_all,
 )
-from tests.waiting import until
+from tests.waiting import WITHIN_S, until
 
 NOW_MS = 1_795_392_000_000
 
@@ -202,7 +201,7 @@ def test_a_worker_that_dies_ends_the_others(settings: Settings) -> None:
         workers = workers_of(allocator)
         assert len(workers) == 2
         os.kill(workers[0], signal.SIGKILL)
-        assert allocator.process.wait(30) == 1
+        assert allocator.process.wait(WITHIN_S) == 1
         assert "ended by itself" in allocator.log
         assert all(is_gone(worker) for worker in workers)
 
@@ -242,7 +241,7 @@ def test_killed_under_load_nothing_is_lost_and_nothing_decided_twice(
     with monkeypatch.context() as patched:
         patched.setenv("PYTHONPATH", str(tmp_path))
         with RunningAllocator(settings, wait=False) as doomed:
-            assert doomed.process.wait(READY_WITHIN_S) == -signal.SIGKILL
+            assert doomed.process.wait(WITHIN_S) == -signal.SIGKILL
     decided = sum(applied(settings, partition) + 1 for partition in range(4))
     assert 0 < decided < len(day) - 500, "it was killed in the middle"
     with RunningAllocator(settings):

@@ -73,7 +73,7 @@ class RunningHistory:
             return ""
 
     def wait_until_ready(self) -> None:
-        until(lambda: self.get("/health/ready"), "the projector works", timeout_s=60)
+        until(lambda: self.get("/health/ready"), "the projector works")
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -148,11 +148,11 @@ def test_every_event_is_kept_once_whatever_is_killed_under_load(history: Setting
         until(lambda: counted(first, "opd_history_rows_total"), "it began to write")
         first.process.kill()
     with RunningHistory(history) as second, RunningHistory(history) as third:
-        until(lambda: second.get("/health/ready") or third.get("/health/ready"), "one of two works", timeout_s=60)
+        until(lambda: second.get("/health/ready") or third.get("/health/ready"), "one of two works")
         postgres_server.kill()
         postgres_server.start()
         saying.join()
-        until(lambda: is_kept(history, log), "all is kept", timeout_s=60)
+        until(lambda: is_kept(history, log), "all is kept")
         assert equal(history, log)
         works, waits = (second, third) if second.get("/health/ready") else (third, second)
         assert works.stop() == 0
@@ -167,7 +167,7 @@ def test_what_postgres_keeps_is_compared_with_the_log_row_for_row(history: Setti
     with RunningHistory(history) as running:
         running.wait_until_ready()
         say(history, log)
-        until(lambda: is_kept(history, log), "all is kept", timeout_s=60)
+        until(lambda: is_kept(history, log), "all is kept")
         assert running.stop() == 0
     later = Log(PARTITIONS)
     later.records = log.records | {0: [*log.records[0], *log.records[0][-3:]]}
@@ -199,10 +199,10 @@ def test_it_shows_how_far_it_is_and_never_a_patient(history: Settings) -> None:
     with RunningHistory(history) as running:
         running.wait_until_ready()
         say(history, log)
-        until(lambda: is_kept(history, log), "all is kept", timeout_s=60)
+        until(lambda: is_kept(history, log), "all is kept")
         log.append(0, b"k", b'{"patient_id":"p7"}')
         say(history, _tail(log, 0))
-        until(lambda: is_kept(history, log), "the record that is none is passed", timeout_s=60)
+        until(lambda: is_kept(history, log), "the record that is none is passed")
         until(lambda: counted(running, "opd_history_lag_records") == 0, "nothing is left to keep")
         kept = sum(len(records) for records in log.records.values()) - 1
         tables = "token_events|rejections|department_events"
@@ -233,7 +233,7 @@ def test_it_is_made_anew_while_it_is_read_and_goes_on(history: Settings) -> None
     with RunningHistory(history) as running:
         running.wait_until_ready()
         say(history, log)
-        until(lambda: is_kept(history, log), "all is kept", timeout_s=60)
+        until(lambda: is_kept(history, log), "all is kept")
         ask(history, lambda connection: connection.execute("UPDATE tokens SET status = 'LOST'"))
         with read_all_the_time(history) as counts:
             rebuilt = run("rebuild", history)
@@ -249,7 +249,7 @@ def test_it_is_made_anew_while_it_is_read_and_goes_on(history: Settings) -> None
         rest = Log(PARTITIONS)
         rest.records = {partition: records[already[partition] :] for partition, records in log.records.items()}
         say(history, rest)
-        until(lambda: is_kept(history, log), "it went on", timeout_s=60)
+        until(lambda: is_kept(history, log), "it went on")
         assert equal(history, log)
         assert running.stop() == 0
     schemas = ask(history, lambda connection: connection.fetch("SELECT nspname FROM pg_namespace"))

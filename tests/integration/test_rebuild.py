@@ -24,7 +24,7 @@ def test_a_live_system_is_rebuilt_on_purpose(settings: Settings, capsys: pytest.
     day = a_random_day(seed=11, count=6_000)
     publish(settings, day[:5_000])
     with RunningAllocator(settings) as allocator:
-        until(lambda: applied(settings, 0) + applied(settings, 1) == 4_998, "all is applied", timeout_s=60)
+        until(lambda: applied(settings, 0) + applied(settings, 1) == 4_998, "all is applied")
         sending = threading.Thread(target=publish_in_parts, args=(settings, day[5_000:]))
         sending.start()
         rebuild(settings, every=True)

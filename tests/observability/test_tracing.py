@@ -55,7 +55,7 @@ def test_a_request_its_decision_and_its_rows_are_one_trace(
             def followed() -> dict[str, Collected]:
                 return {each.name: each for each in collected.spans if each.trace_id == TRACE_ID}
 
-            until(lambda: len(followed()) == 3, "the trace is whole", timeout_s=60)
+            until(lambda: len(followed()) == 3, "the trace is whole")
             until(lambda: any("GET" in each.name for each in collected.spans), "what was read is told of too")
     spans = followed()
     request, decision, kept = spans["POST /tokens"], spans["decide RequestToken"], spans["keep TokenConfirmed"]

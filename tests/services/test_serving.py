@@ -14,6 +14,7 @@ from services.health import health_app
 from services.serving import NotStarted, run_service, serve
 from services.stack.ports import LOOPBACK
 from tests.console import OPD
+from tests.waiting import WITHIN_S
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +84,7 @@ def test_a_cancellation_that_nobody_asked_for_is_an_error() -> None:
 
 def test_services_that_wait_for_kafka_end_when_they_are_told_to() -> None:
     with socket.create_server((LOOPBACK, 0)) as mute:
-        mute.settimeout(60)
+        mute.settimeout(WITHIN_S)
         where = f"{LOOPBACK}:{mute.getsockname()[1]}"
         for name in ("allocator", "gateway", "history"):
             with subprocess.Popen(  # noqa: S603  our own command
@@ -94,6 +95,6 @@ def test_services_that_wait_for_kafka_end_when_they_are_told_to() -> None:
                 asking, _ = mute.accept()
                 with asking:
                     process.terminate()
-                    _, said = process.communicate(timeout=30)
+                    _, said = process.communicate(timeout=WITHIN_S)
                 assert process.returncode == 0, said.decode()
                 assert b"Traceback" not in said
