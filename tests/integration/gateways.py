@@ -12,6 +12,9 @@ from services.stack.ports import LOOPBACK, free_ports
 from services.stack.process import Process
 from services.stack.system import environment
 from tests.console import OPD
+from tests.waiting import WITHIN_S
+
+WAITS = {"Prefer": "wait=30"}  # the gateway waits 5 s for an outcome; beside others it may take longer
 
 
 class Running:
@@ -23,9 +26,9 @@ class Running:
             update={"http_port": free_ports(1)[0], "vault_key_file": folder / "vault.key"}
         )
         self.url = f"http://{LOOPBACK}:{self._settings.http_port}"
-        self.http = httpx.Client(base_url=self.url, timeout=60)
+        self.http = httpx.Client(base_url=self.url, headers=WAITS, timeout=60)
         self._name = name
-        self.process = Process(name, folder / f"{name}.log")
+        self.process = Process(name, folder / f"{name}.log", grace_s=WITHIN_S)
 
     def start(self) -> None:
         """Start it; it is not ready yet."""

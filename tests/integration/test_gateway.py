@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ class Department:
         self.where = {"facility_id": "blr1", "department_id": name}
         self.pool = {**self.where, "date": TOMORROW, "slot": SLOT}
         doctor = {**self.where, "doctor_id": "dr-rao", "name": "Dr Rao", "schedule": [{"slot": SLOT, "capacity": 400}]}
-        until(lambda: gateway.post("/doctors", doctor).status_code == 200, "a doctor is registered", timeout_s=60)
+        until(lambda: gateway.post("/doctors", doctor).status_code == 200, "a doctor is registered")
 
     def booking(self, patient_id: str) -> dict[str, Any]:
         return {**self.pool, "patient_id": patient_id, "source": "ONLINE"}
@@ -125,7 +124,7 @@ def test_bookings_at_once_are_each_answered_with_their_own_token_which_can_then_
     assert [answer.json()["patient_id"] for answer in answers] == [f"p{number}" for number in range(100)]
     assert sorted(answer.json()["token_no"] for answer in answers) == list(range(1, 101))
     last = answers[-1]
-    story = gateway.get(last.headers["Location"], OPD_Position=last.headers["OPD-Position"])
+    story = _read_once_shown(gateway, last)
     assert [each["type"] for each in story.json()["story"]] == ["TokenConfirmed"]
     pool_now = gateway.get(f"/pools/blr1/at-once/{TOMORROW}/{SLOT}")
     assert (pool_now.json()["taken"], pool_now.json()["capacity"]) == (100, 400)
@@ -175,16 +174,22 @@ def test_gateway_projector_and_postgres_are_killed_under_load_and_all_of_it_hold
         answers = [answer for each in clients for answer in each.result()]
     assert set(here.issued().values()) == {1}
     for answer in booked(answers)[-4:]:
-        where, position = answer.headers["Location"], answer.headers["OPD-Position"]
-        until(partial(_shows, gateway, where, position), "the projector caught up", timeout_s=90)
+        _read_once_shown(gateway, answer)
     audited = opd("verify", "--redis", "--history", "--audit", timeout_s=120, **environment(gateway.settings))
     assert audited.returncode == 0, audited.stdout + audited.stderr
     assert re.search(r"PostgreSQL equals the log, [\d,]+ rows of [\d,]+ records: holds", audited.stdout)
     assert re.search(r"the audit trail is whole, [\d,]+ rows held to 0 anchors: holds", audited.stdout)
 
 
-def _shows(gateway: RunningGateway, where: str, position: str) -> bool:
-    return gateway.get(where, OPD_Position=position).status_code == 200
+def _read_once_shown(gateway: RunningGateway, written: httpx.Response, where: str = "") -> httpx.Response:
+    """Read what was written once the projector has caught up: a single request waits 5 s for it."""
+
+    def read() -> httpx.Response:
+        path = where or written.headers["Location"]
+        return gateway.get(path, OPD_Position=written.headers["OPD-Position"])
+
+    until(lambda: read().status_code == 200, "the projector caught up")
+    return read()
 
 
 def test_events_are_followed_and_resumed(gateway: RunningGateway) -> None:
@@ -216,7 +221,7 @@ def test_without_kafka_it_says_so_in_time_and_goes_on_afterwards(gateway: Runnin
         for number in range(2):
             began = time.monotonic()
             answer = gateway.post("/tokens", here.booking(f"p{number}"), Idempotency_Key=f"p{number}")
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 30, "it waits no longer than anybody may want"
             assert answer.status_code == 503
             assert answer.json()["type"] in {"/problems/log-unavailable", "/problems/outcome-unknown"}
             assert answer.json()["idempotency_key"] == f"p{number}"
@@ -274,7 +279,7 @@ def test_who_a_patient_is_stands_nowhere_but_encrypted(
         finally:
             traced.stop()
         told = {"metrics": metrics, "traces": traces.raw, "gateway's log": traced.process.log.read_bytes()}
-    logs = gateway.process.log.parent.glob("*.log")
+    logs = list(gateway.process.log.parent.glob("*.log"))
     found = everything(settings, postgres_server, told | {log.name: log.read_bytes() for log in logs})
     vault = environment(settings.model_copy(update={"vault_key_file": tmp_path / "vault.key"}))
     erased = opd("erase", "--facility", "blr1", "--patient-number", NUMBER, timeout_s=60, **vault)
@@ -312,9 +317,7 @@ def _say_who_a_patient_is(gateway: RunningGateway, here: "Department") -> str:
     assert read.json()["contact"]["name"] == NAME
     cancelled = gateway.post(f"/tokens/{token.json()['token_id']}/cancel", OPD_Position=token.headers["OPD-Position"])
     assert cancelled.status_code == 200
-    gateway.get(
-        f"/tokens/{token.json()['token_id']}", OPD_Position=cancelled.headers["OPD-Position"]
-    ).raise_for_status()
+    _read_once_shown(gateway, cancelled, f"/tokens/{token.json()['token_id']}")
     return patient_id
 
 

@@ -108,8 +108,11 @@ def a_token_is_booked(gateway: Running) -> int:
     booked = gateway.http.post("/tokens", json=pool)
     assert booked.status_code == 201
     position = booked.headers["OPD-Position"]
-    token = gateway.http.get(booked.headers["location"], headers={"OPD-Position": position}).json()
-    assert token["status"] == "CONFIRMED"
+    until(
+        lambda: gateway.http.get(booked.headers["location"], headers={"OPD-Position": position}).status_code == 200,
+        "the history has it",
+    )
+    assert gateway.http.get(booked.headers["location"]).json()["status"] == "CONFIRMED"
     return int(position.partition("-")[0])
 
 

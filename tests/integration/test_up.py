@@ -21,9 +21,10 @@ from services.stack.probes import probe_kafka, probe_postgres, probe_redis
 from services.stack.system import environment
 from services.topics import check_topics
 from tests.console import OPD, ROOT, opd_here
+from tests.integration.gateways import WAITS
 from tests.notifier.mails import running_mail_server
 from tests.servers import Database, Kafka
-from tests.waiting import until
+from tests.waiting import WITHIN_S, until
 
 Up = Callable[..., "Running"]
 END_OF_THE_BOX = f"╰{'─' * 78}╯\n"
@@ -56,7 +57,7 @@ class Running:
         """Send a signal, if any, wait for the end of it and all it started, and return the exit code."""
         if number is not None:
             self.process.send_signal(number)
-        code = self.process.wait(60)
+        code = self.process.wait(WITHIN_S)
         until(lambda: not any(map(_lives, self.children)), "all that it started has ended")
         return code
 
@@ -175,7 +176,7 @@ def _book_as_a_patient_who_reads_urdu(gateway: str) -> None:
     doctor = {**where, "doctor_id": "dr-rao", "name": "Dr Rao", "schedule": [{"slot": slot, "capacity": 1}]}
     contact = {"language": "ur", "email": "asha@example.org", "consent": True}
     booking = {**where, "date": tomorrow, "slot": slot, "source": "ONLINE", "patient_number": "MRN 17"}
-    with httpx.Client(base_url=gateway, timeout=30) as http:
+    with httpx.Client(base_url=gateway, headers=WAITS, timeout=60) as http:
         kept = {"facility_id": "blr1", "patient_number": "MRN 17", "contact": contact}
         http.put("/patients/contact", json=kept).raise_for_status()
         http.post("/doctors", json=doctor).raise_for_status()

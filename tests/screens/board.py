@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 import httpx
 
 from services.gateway.keys import sign_for_development
 from services.settings import Settings
-from tests.integration.gateways import Running, RunningGateway
+from tests.integration.gateways import WAITS, Running, RunningGateway
 from tests.screens.hospital import Hospital
 from tests.waiting import until
 
@@ -30,7 +31,7 @@ class Addresses:
     def __init__(self, url: str, gateway_url: str, zone: str) -> None:
         self.url, self.zone = url, zone
         self.http = httpx.Client(base_url=url, timeout=60)
-        self.gateway_http = httpx.Client(base_url=gateway_url, timeout=60)
+        self.gateway_http = httpx.Client(base_url=gateway_url, headers=WAITS, timeout=60)
 
     def close(self) -> None:
         """Ask nothing any more."""
@@ -57,6 +58,16 @@ class Addresses:
 
         until(lambda: ask().status_code == 200, "the token has a link")
         return str(ask().json()["url"])
+
+    def estimate(self, link: str) -> dict[str, str]:
+        """Give when the token of a link is told to be called, once it is known how long one takes."""
+
+        def told() -> dict[str, str] | None:
+            found: dict[str, Any] = self.http.get(f"{urlsplit(link).path}/story").json()
+            return found.get("estimate")
+
+        until(told, "it is known how long one takes")
+        return told() or {}
 
 
 class RunningBoard(Addresses):
