@@ -26,13 +26,15 @@ def busy(board: Addresses, hospital: Hospital) -> list[Sight]:
     """Bring a hospital to ten o'clock, and give every page of it."""
     cardiology = hospital.morning("cardiology")
     hospital.morning("dermatology", NAMES[:3])
-    here, waiting = cardiology[0], next(each for each in cardiology if each["status"] == "WAITLISTED")
+    waiting = next(each for each in cardiology if each["status"] == "WAITLISTED")
+    here = board.link(cardiology[0]["token_id"])
+    board.estimate(here)  # a phone that was told none asks again after a minute
     return [
         Sight("hall", board.page("hall", hospital) + "&department=dermatology&languages=en", "li .now b"),
         Sight("desk", board.page("desk", hospital, role="reception"), "tbody tr"),
         Sight("room", board.page("room", hospital, role="doctor", doctor_id="dr-1"), ".queue li"),
         Sight("kiosk", board.page("kiosk", hospital, role="kiosk"), ".large button"),
-        Sight("follow", f"{board.link(here['token_id'])}?lang=en", ".estimate"),
+        Sight("follow", f"{here}?lang=en", ".estimate"),
         Sight("follow-waiting", f"{board.link(waiting['token_id'])}?lang=en", ".story li"),
         Sight("operations", board.page("operations", hospital, role="admin"), "tbody tr"),
         Sight("start", board.page("", hospital, role="admin"), ".choices li"),

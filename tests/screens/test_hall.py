@@ -8,10 +8,11 @@ import time
 from playwright.sync_api import expect
 
 from tests.screens.board import RunningBoard
-from tests.screens.conftest import SEEN_WITHIN_MS, WITH_ROOMS, Look
+from tests.screens.conftest import WITH_ROOMS, Look
 from tests.screens.hospital import NAMES, SLOTS
 from tests.waiting import until
 
+SOON_MS = 15_000  # on a machine that does other things too
 NOBODY = "\N{EN DASH}"
 ROWS = """() => [...document.querySelectorAll("li")].map(row => {
     const box = row.getBoundingClientRect();
@@ -62,7 +63,7 @@ def test_what_is_decided_is_on_the_screen_soon(board: RunningBoard, look: Look) 
         took_ms.append(hall.evaluate(f"shownAt[{number}]") - began * 1000)
     told = ", ".join(f"{each:.0f}" for each in took_ms)
     sys.stderr.write(f"from a doctor's request to the hall's screen: {told} ms\n")
-    assert 0 < statistics.median(took_ms) < SEEN_WITHIN_MS
+    assert 0 < statistics.median(took_ms) < SOON_MS
 
 
 def test_it_speaks_three_languages_in_turn_and_turns_its_direction(board: RunningBoard, look: Look) -> None:
@@ -88,7 +89,7 @@ def test_two_hundred_doctors_are_shown_in_turn_and_none_is_cut_off(board: Runnin
         seen.update(name for name, _ in shown)
         return seen == set(names)
 
-    until(all_seen, "every doctor was shown", timeout_s=90)
+    until(all_seen, "every doctor was shown")
 
 
 def test_an_empty_day_says_so(board: RunningBoard, look: Look) -> None:
@@ -133,7 +134,7 @@ def test_a_screen_says_that_it_is_stale_and_recovers_by_itself(board: RunningBoa
     expect(now).to_have_text("1")
     hospital.call("cardiology", doctor)
     board.service.start()
-    expect(now).to_have_text("2", timeout=60_000)
+    expect(now).to_have_text("2")
     expect(stale).to_have_count(0)
 
 

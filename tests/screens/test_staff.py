@@ -110,11 +110,13 @@ def test_a_doctor_calls_completes_skips_and_leaves(board: RunningBoard, look: Lo
     called, said = room.locator(".calling .big"), room.locator(".outcome")
     expect(room.locator(".queue li")).to_have_text(["1", "2", "3", "4"])
     room.keyboard.press("n")
+    expect(said).to_have_text("1: called")  # until then it takes no other key
     expect(called).to_have_text("1")
     room.keyboard.press("d")
     expect(said).to_have_text("1: done")
     expect(room.locator(".nobody")).to_be_visible()
     room.get_by_role("button", name="Call next").click()
+    expect(said).to_have_text("2: called")
     expect(called).to_have_text("2")
     room.keyboard.press("s")
     expect(said).to_have_text("2: did not come")
