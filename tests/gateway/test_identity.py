@@ -163,7 +163,7 @@ def test_a_token_is_verified_once_and_believed_no_longer_than_it_may_be(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified, late_s, later_s = 0, 0.0, 0.0
-    decode, now, monotonic = jwt.decode, time.time, time.monotonic
+    decode, now, monotonic = jwt.decode, time.time(), time.monotonic  # it stands still: seconds count here
 
     def counting(*arguments: Any, **more: Any) -> Any:
         nonlocal verified
@@ -171,10 +171,10 @@ def test_a_token_is_verified_once_and_believed_no_longer_than_it_may_be(
         return decode(*arguments, **more)
 
     monkeypatch.setattr(jwt, "decode", counting)
-    monkeypatch.setattr(time, "time", lambda: now() + late_s)
+    monkeypatch.setattr(time, "time", lambda: now + late_s)
     monkeypatch.setattr(time, "monotonic", lambda: monotonic() + later_s)
     verify = verifier(Settings(jwt_jwks=str(file), jwt_issuer="https://id"))
-    shown, lasting = token(exp=now() + 60), token(exp=now() + 3600)
+    shown, lasting = token(exp=now + 60), token(exp=now + 3600)
 
     async def run() -> None:
         nonlocal late_s, later_s

@@ -27,7 +27,14 @@ from services.settings import Settings
 from services.stack import PostgresServer
 from services.stack.ports import LOOPBACK, free_ports
 from tests.gateway.world import World, bearer, gateway
-from tests.waiting import until
+from tests.waiting import WITHIN_S, until
+
+
+@pytest.fixture
+def redis_url(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A Redis that is waited for: on a busy machine it may not answer in time, and then everybody is let in."""
+    monkeypatch.setattr(module, "ANSWERS_WITHIN_S", WITHIN_S)
+    return redis_url
 
 
 def run_limited(
@@ -136,7 +143,7 @@ def _scripts(redis: Redis) -> int:
 def test_a_portal_has_a_limit_of_its_own_and_all_addresses_of_a_network_have_one(redis_url: str) -> None:
     async def run() -> None:
         rates = {"rate_limit_booking": "1/hour", "rate_limit_subject": "1/hour", "rate_limit_portal": "3/hour"}
-        counter = Counter(redis_url, rate_limit_address="2/second", **rates)
+        counter = Counter(redis_url, rate_limit_address="2/hour", **rates)
         assert [await counter.is_let_in(role=Role.PORTAL) for _ in range(4)] == [True, True, True, False]
         assert [await counter.is_let_in("patient-1", Role.PATIENT) for _ in range(2)] == [True, False]
         assert await counter.is_let_in("patient-1", Role.PATIENT, Action.READ_TOKEN), "bookings are counted apart"
@@ -150,8 +157,9 @@ def test_a_portal_has_a_limit_of_its_own_and_all_addresses_of_a_network_have_one
 def test_a_refusal_ends_with_its_time(redis_url: str) -> None:
     async def run() -> None:
         counter = Counter(redis_url, rate_limit_booking="1/second")
-        assert [await counter.is_let_in() for _ in range(2)] == [True, False]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + WITHIN_S
+        while await counter.is_let_in():  # twice within a second, that is
+            assert time.monotonic() < deadline
         while not await counter.is_let_in():
             assert time.monotonic() < deadline
         await counter.limits.close()
@@ -162,6 +170,7 @@ def test_a_refusal_ends_with_its_time(redis_url: str) -> None:
 def test_without_redis_everybody_is_let_in_and_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         connections = 0
+        monkeypatch.setattr(module, "AWAY_FOR_S", 3600.0)
 
         async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal connections
@@ -176,11 +185,9 @@ def test_without_redis_everybody_is_let_in_and_it_is_told(monkeypatch: pytest.Mo
                 assert [await counter.is_let_in() for _ in range(50)] == [True] * 50
                 assert time.monotonic() - began < 10
                 assert counter.failures == 1, "Redis was asked once, and then left alone"
-                monkeypatch.setattr(module, "AWAY_FOR_S", 0.0)
                 counter.limits._away_until_s = 0.0
                 assert await counter.is_let_in()
                 assert counter.failures == 2, "after a while it is asked again"
-                monkeypatch.undo()
                 await counter.limits.close()
         assert connections == 2
 
