@@ -3,6 +3,7 @@
 import asyncio
 import email
 import email.policy
+import sys
 from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from services.notifier.channels import Channel
 from services.stack.ports import LOOPBACK, free_ports
+from tests.waiting import WITHIN_S
 
 
 class Mail(NamedTuple):
@@ -28,15 +30,15 @@ class MailServer:
     Attributes:
         mails: in the order in which they came.
         refuses: whether it takes none for now.
-        is_silent: whether it takes them for now without saying so.
+        answers: to so many in all; it takes those behind them without saying so until it answers to more.
     """
 
     def __init__(self) -> None:
         self.port = free_ports(1)[0]
         self.mails: list[Mail] = []
         self.refuses = False
-        self.is_silent = False
-        self._controller = Controller(self, hostname=LOOPBACK, port=self.port)
+        self.answers = sys.maxsize
+        self._controller = Controller(self, hostname=LOOPBACK, port=self.port, ready_timeout=WITHIN_S)
 
     @property
     def url(self) -> str:
@@ -62,7 +64,7 @@ class MailServer:
         body = message.get_body(("plain", "html"))
         assert body is not None
         self.mails.append(Mail(envelope.rcpt_tos[0], str(message["subject"]), str(body.get_content())))
-        while self.is_silent:  # noqa: ASYNC110  it is set from another thread
+        while len(self.mails) > self.answers:  # noqa: ASYNC110  it is set from another thread
             await asyncio.sleep(0.01)
         return "250 taken"
 
