@@ -65,9 +65,7 @@ def read_token_id(text: str, facility_id: str, department_id: str) -> tuple[int,
 
 @lru_cache(maxsize=4096)
 def _day_of_yyyymmdd(digits: str) -> int | None:
-    if len(digits) != 8 or not _are_digits(digits):
-        return None
-    try:
+    try:  # with hyphens at these places, Python reads nothing else than eight digits
         return day_of_date(f"{digits[:4]}-{digits[4:6]}-{digits[6:]}")
     except ValueError:
         return None

@@ -11,7 +11,11 @@ from redis.asyncio import Redis
 from allocation_core.outcomes import Outcomes
 from allocation_core.store import BatchedCommand, SlotStore
 from schemas.commands import Command
+from schemas.events import EVENTS
+from schemas.export import message_type
+from schemas.wire import command_key
 from tests.core.commands import make_command
+from tests.core.days import random_commands
 
 GENERATION = 1
 NOT_PACKED = b"\xc1"
@@ -45,6 +49,27 @@ def test_an_outcome_is_given_again_as_it_was(every_redis: str) -> None:
         again = await store.outcomes({0: a_command(0), 1: a_command(1)}, generation=GENERATION, expected=1)
         assert again == dict(decided)
         assert (again[1], ()) == (decided.get(1), decided.get(2, ()))
+
+    with_store(every_redis, ask)
+
+
+def test_outcomes_of_every_kind_are_passed_over(every_redis: str) -> None:
+    """Who asks for every other command's finds them between those of the rest."""
+    batch = [
+        BatchedCommand(offset, timestamp_ms, command_key(command), command)
+        for offset, (command, timestamp_ms) in enumerate(random_commands(seed=4, count=3_000))
+    ]
+    last = batch[-1].offset
+
+    async def ask(store: SlotStore) -> None:
+        decided = await store.decide(batch, generation=GENERATION, expected=-1, committed=0, last=last, digest=b"")
+        for first in (0, 1):
+            some = {each.offset: each.command for each in batch[first::2]}
+            found = await store.outcomes(some, generation=GENERATION, expected=last)
+            assert found == {offset: decided[offset] for offset in some}
+        said = [event for events in decided.values() for event in events]
+        assert {event.type for event in said} == {message_type(event).split(".")[1] for event in EVENTS}
+        assert any(event.reason == "DUPLICATE_COMMAND" and event.token_id for event in said)
 
     with_store(every_redis, ask)
 
