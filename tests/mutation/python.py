@@ -152,6 +152,9 @@ def _last_of(statement: ast.stmt) -> Iterator[ast.stmt]:
             yield from _last_of(body[-1])
             if otherwise:
                 yield from _last_of(otherwise[-1])
+        case ast.Try(handlers=handlers, finalbody=[]):
+            for handler in handlers:
+                yield from _last_of(handler.body[-1])
         case _:
             yield statement
 
