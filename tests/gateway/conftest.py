@@ -8,9 +8,19 @@ import pytest
 
 from services.gateway import history
 from services.history.schema import migrate
+from services.trail import trail
+from services.vault import vault
 from tests.gateway.served import served
 from tests.gateway.world import Run, World, gateway
 from tests.servers import Database
+from tests.waiting import WITHIN_S
+
+
+@pytest.fixture(autouse=True)
+def _with_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine's PostgreSQL may take longer than the 5 s after which clients are told that it is away."""
+    for module, name in ((history, "_ANSWERS_WITHIN_S"), (vault, "_ANSWERS_WITHIN_S"), (trail, "WRITTEN_WITHIN_S")):
+        monkeypatch.setattr(module, name, WITHIN_S)
 
 
 @pytest.fixture

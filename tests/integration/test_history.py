@@ -66,7 +66,7 @@ class RunningHistory:
     def get(self, path: str) -> str:
         """Ask it over HTTP; empty while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
                 body: str = answer.read().decode()
                 return body
         except OSError:

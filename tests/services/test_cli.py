@@ -96,7 +96,7 @@ def test_a_command_whose_extra_is_not_installed_says_which() -> None:
 
 
 def test_logs_go_to_stderr_as_json_if_wished() -> None:
-    words = ("topics", "--kafka-bootstrap-servers=127.0.0.1:1", "--timeout=0.5")
+    words = ("topics", "--kafka-bootstrap-servers=127.0.0.1:1", "--timeout=2")
     logged = opd(*words, OPD_LOG_FORMAT="json")
     assert '"event": "waiting for Kafka"' in logged.stderr
     assert logged.stdout == ""

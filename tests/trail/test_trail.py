@@ -19,6 +19,7 @@ from services.trail.chain import Noted, digest_of
 from services.trail.check import BadAnchors, Checked, check
 from services.trail.trail import NotNoted, Trail, writing
 from tests.servers import Database
+from tests.waiting import WITHIN_S
 
 NOTED = Noted(
     time=datetime(2026, 11, 23, 9, 30, 0, 123456, tzinfo=UTC),
@@ -192,8 +193,10 @@ def test_without_postgres_a_row_that_must_stand_is_refused_in_time(
 
 
 def test_it_goes_on_when_postgres_comes_back_whether_it_was_there_before_or_not(
-    audited: Settings, postgres_server: Database
+    audited: Settings, postgres_server: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "WRITTEN_WITHIN_S", WITHIN_S)  # it has just been started
+
     async def run() -> None:
         postgres_server.kill()
         async with writing(audited) as trail:
