@@ -297,6 +297,14 @@ def test_a_weekday_or_date_turns_at_midnight_utc(clinic: Clinic) -> None:
     assert clinic.request("p2", day=TODAY + 181) == ["TokenConfirmed h.d.20270523.1 by a"]
 
 
+def test_what_is_no_token_id_names_no_token_of_the_first_day_either(clinic: Clinic) -> None:
+    clinic.timestamp_ms = 0
+    clinic.register("a", 1, NINE)
+    assert clinic.request("p", day=0) == ["TokenConfirmed h.d.19700101.1 by a"]
+    no_id = "h.d.1970.1"
+    assert clinic.say("CancelToken", token_id=no_id) == [f"CommandRejected {no_id} TOKEN_UNKNOWN"]
+
+
 def test_model_s_department_begins_with_nothing() -> None:
     assert state_of(Department("h", "d")) == DepartmentState("h/d")
 
