@@ -63,7 +63,7 @@ TARGETS = {
             f"allocation_core/{name}.py"
             for name in ("digests", "layout", "loading", "outcomes", "scripts", "state", "store", "stored_state")
         ),
-        (*_DECISIONS, *_core("digests", "scripts"), *_STATES, *_ON_VALKEY),
+        (*_DECISIONS, *_core("batches", "digests", "scripts"), *_STATES, *_ON_VALKEY),
     ),
     "codec": Target(
         tuple(
