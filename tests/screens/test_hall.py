@@ -79,7 +79,7 @@ def test_two_hundred_doctors_are_shown_in_turn_and_none_is_cut_off(board: Runnin
     hospital = board.hospital()
     names = [f"Dr {number} Venkatasubramanian-Krishnamurthy" for number in range(1, 201)]
     hospital.register("cardiology", names)
-    hall = look(board.page("hall", hospital, turn_s="1"), viewport={"width": 1920, "height": 1080})
+    hall = look(board.page("hall", hospital, turn_s="0.3"), viewport={"width": 1920, "height": 1080})
     expect(hall.locator(".page")).to_have_text(re.compile("[0-9]+/20"))
     seen: set[str] = set()
 
