@@ -194,6 +194,7 @@ class Publisher:
         try:
             async with _kafka_answers():
                 await producer.start()
+                producer._sender._in_flight = _NoNode()  # noqa: SLF001  aiokafka has no setting for it
         except LogUnavailable:
             await producer.stop()
             raise
@@ -212,6 +213,20 @@ class Publisher:
             async with asyncio.timeout(1.0):
                 await producer.client.close()
                 await producer._sender.close()  # noqa: SLF001  aiokafka has no harder stop
+
+
+class _NoNode(set[int]):
+    """The brokers that are not to be asked before they answered: none.
+
+    aiokafka sends a broker nothing while it owes an answer, so partitions would wait for each other's. The order
+    within a partition does not hang on that: no batch of it is sent before the one before is acknowledged.
+    """
+
+    def add(self, node: int) -> None:
+        """Keep nothing of it."""
+
+    def remove(self, node: int) -> None:
+        """Likewise."""
 
 
 def _gzipped_batch() -> BatchBuilder:

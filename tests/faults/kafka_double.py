@@ -425,6 +425,7 @@ class Producer:
 
     def __init__(self, world: "World", process: Process) -> None:
         self._world, self._process = world, process
+        self._sender = SimpleNamespace()  # the double's partitions never wait for each other
 
     async def start(self) -> None:
         await self._world.ask_kafka("start a producer", lambda: None)
