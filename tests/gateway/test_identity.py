@@ -177,11 +177,12 @@ def test_a_token_is_verified_once_and_believed_no_longer_than_it_may_be(
     shown, lasting = token(exp=now + 60), token(exp=now + 3600)
 
     async def run() -> None:
-        nonlocal late_s, later_s
+        nonlocal verified, late_s, later_s
         assert [(await verify.who(each)).sub for each in (shown, lasting) * 3] == ["desk-1"] * 6
         assert verified == 2
         with pytest.raises(InvalidToken):
             await verify.who(shown[:-4])  # one that differs in the least is another one
+        verified = 2  # one signature in sixteen ends in such bits that it is looked at without its end, too
         late_s = 89.0
         await verify.who(shown)
         assert verified == 2
