@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 
 from services.settings import Settings
-from services.stack import ValkeyServer
+from services.stack import ValkeyServer, ports
 from tests import servers
 from tests.servers import Database, Kafka
 
@@ -30,9 +30,17 @@ _WITH_PROCESSES = {"campaign", "integration", "screens"}
 
 
 def pytest_configure() -> None:
-    """Let processes of tests hear Ctrl-C, also where this one was started in the background and does not."""
+    """Let processes of tests hear Ctrl-C, also where this one started in the background; share ports with others."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        _take_a_share_of_the_ports(int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+
+
+def _take_a_share_of_the_ports(number: int, workers: int) -> None:
+    """Choose no port that another worker has chosen and does not listen on yet."""
+    share = len(ports._RANGE) // workers
+    ports._RANGE = ports._RANGE[number * share : (number + 1) * share]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,16 +10,18 @@ LOOPBACK = "127.0.0.1"
 # Below what systems hand out to outgoing connections: a client that tries to reach a stopped server could otherwise be
 # given the server's own port, and hold it.
 _RANGE = range(20_000, 32_000)
+_given: set[int] = set()  # by this process: whoever asked for one may not listen on it yet
 
 
 def free_ports(count: int, *, but: Collection[int] = ()) -> list[int]:
-    """So many different ports that nobody listens on now, none of them in `but`."""
+    """So many different ports that nobody listens on now, none of them in `but` or given before."""
     free: list[int] = []
     for port in random.sample(_RANGE, len(_RANGE)):
         if len(free) == count:
             break
-        if port not in but and not is_busy(port):
+        if port not in but and port not in _given and not is_busy(port):
             free.append(port)
+    _given.update(free)
     return free
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.stack import KafkaServer, ValkeyServer
+from services.stack import KafkaServer, ValkeyServer, ports
 from services.stack.ports import free_ports
 from services.stack.process import PartError, Process
 from tests.waiting import until
@@ -61,6 +61,12 @@ def test_one_that_never_gets_ready_shows_what_the_probe_last_met(process: Proces
     process.start(["sleep", "300"])
     with pytest.raises(PartError, match=r"part is not ready after 0.1 s: a PING: nobody there"):
         process.wait_until(never_ready, "a PING", timeout_s=0.1, hint="wait")
+
+
+def test_no_port_is_given_twice_for_nobody_may_listen_on_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_RANGE", ports._RANGE[:50])
+    given = [port for _ in range(10) for port in free_ports(2)]
+    assert len(set(given)) == len(given) == 20
 
 
 @pytest.mark.parametrize("server", [KafkaServer, ValkeyServer])
