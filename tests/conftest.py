@@ -21,8 +21,8 @@ from services.stack import ValkeyServer, ports
 from tests import servers
 from tests.servers import Database, Kafka
 
-# How long an example takes on a busy machine says nothing.
-hypothesis.settings.register_profile("patient", deadline=None)
+# How long an example takes on a busy machine says nothing, nor how long to think of one.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
 
 REDIS_SERVER = shutil.which("redis-server")
