@@ -68,6 +68,25 @@ def test_a_receptionist_books_until_full_by_keyboard_alone_and_another_one_sees_
     expect(theirs.locator("tbody tr").nth(0)).to_contain_text("Booked")
 
 
+def test_who_is_asked_again_at_once_may_still_say_yes(board: RunningBoard, look: Look) -> None:
+    """A page is told later that its dialog closed: what was asked anew before that counted as refused."""
+    hospital = board.hospital()
+    hospital.register("cardiology", NAMES[:1])
+    hospital.book("cardiology")
+    desk = look(board.page("desk", hospital, role="reception"))
+    desk.locator("tbody tr").first.focus()
+    desk.keyboard.press("x")
+    expect(desk.get_by_role("dialog")).to_contain_text("Cancel token 1?")
+    desk.evaluate("""() => {
+      document.querySelector("dialog.sure").close();
+      document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "x", bubbles: true }));
+    }""")
+    expect(desk.get_by_role("dialog")).to_contain_text("Cancel token 1?")
+    desk.keyboard.press("Tab")
+    desk.keyboard.press("Enter")
+    expect(desk.locator(".outcomes li").first).to_have_text("1: cancelled")
+
+
 def test_seats_are_raised_and_a_slot_is_closed(board: RunningBoard, look: Look) -> None:
     hospital = board.hospital()
     hospital.register("cardiology", NAMES[:1], capacity=1)

@@ -6,6 +6,7 @@ let answer = () => {};
 
 /** Asks; gives whether it is to be done. */
 export function confirm(question, doIt) {
+  answer(false); // to the question before: its dialog has closed, but the page may be told of that only later
   const dialog = document.querySelector("dialog.sure");
   dialog.querySelector("p").textContent = question;
   dialog.querySelector("button[value=yes]").textContent = doIt;
@@ -18,7 +19,8 @@ export function confirm(question, doIt) {
 
 /** Gives the dialog, for the end of a page. */
 export function confirmation() {
-  return html`<dialog class="sure" aria-labelledby="sure" @close=${(event) => answer(event.target.returnValue === "yes")}>
+  const closed = ({ target }) => target.open || answer(target.returnValue === "yes"); // open again: it asks anew
+  return html`<dialog class="sure" aria-labelledby="sure" @close=${closed}>
     <form method="dialog">
       <p id="sure"></p>
       <menu>
