@@ -10,6 +10,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from services.errors import OpdError
 from services.stack.ports import LOOPBACK, free_ports, is_busy, listener
 from services.stack.probes import POSTGRES_PROBE, probe_postgres
@@ -18,6 +20,7 @@ from services.stack.process import PartError, Process
 ROLE = DATABASE = "opd"
 
 _START_TIMEOUT_S = 30
+_GONE_WITHIN_S = 30
 _NOBODY = 65534
 # One role that is no superuser, from this machine, to its own database: so a program that gets in cannot get out.
 _WHO_MAY_CONNECT = f"host {DATABASE} {ROLE} {LOOPBACK}/32 trust\n"
@@ -83,8 +86,14 @@ class PostgresServer:
         self.process.stop()
 
     def kill(self) -> None:
-        """SIGKILL it."""
+        """SIGKILL it, and wait until the processes that it had are gone: one may keep its port for a moment."""
+        its_own: list[psutil.Process] = []
+        if self.process.running:
+            server = psutil.Process(self.process.pid)
+            server.suspend()  # it forks no other now
+            its_own = server.children(recursive=True)
         self.process.kill()
+        psutil.wait_procs(its_own, timeout=_GONE_WITHIN_S)
 
     def _make_database(self) -> None:
         """Make all of it beside its place, so that what a killed run left half done is made anew."""
