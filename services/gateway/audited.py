@@ -87,7 +87,7 @@ class Audited:
 
         try:
             await self._app(scope, receive, noting)
-        except BaseException:
+        except BaseException:  # whoever hung up asked too: a cancellation is noted like a fault
             asked = scope.get(_SCOPE)
             if asked is not None and not answered:
                 self._trail.add(asked.noted(scope, 500, None))

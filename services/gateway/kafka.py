@@ -151,7 +151,7 @@ class KafkaLog:
         )
         try:
             await producer.start()
-        except BaseException:
+        except BaseException:  # cancelled too, it would keep its connections
             self._not_before = time.monotonic() + _AGAIN_AFTER_S
             self._end(producer)
             raise

@@ -411,7 +411,7 @@ def test_a_department_that_is_moved_while_names_are_read_is_named_once() -> None
             return self.replies[key].pop(0)
 
         def scan_iter(self, match: str, count: int) -> Any:
-            raise NotImplementedError
+            raise NotImplementedError  # departments are found without looking through keys
 
     async def names() -> list[str]:
         return [name async for name in StoredPartition(Growing(), 0).departments()]

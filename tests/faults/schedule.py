@@ -145,7 +145,7 @@ class _Schedule:
         world, loop = self._world, asyncio.get_running_loop()
         until_s = loop.time() + within_s
         while not self._is_quiet() and loop.time() < until_s:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # of simulated time
             world.broker.group.tick()
             for _ in range(self._rng.randint(0, 3)):
                 self._send_one()
